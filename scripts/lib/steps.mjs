@@ -1,0 +1,56 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { root } from './project.mjs';
+
+/** Something that the person at the terminal can mend; its message says how. */
+export class Stop extends Error {}
+
+/** Tells what is under way. On stderr, for stdout belongs to the program that is started. */
+export function step(text) {
+  process.stderr.write(`stafett: ${text}\n`);
+}
+
+/** Runs `main`; what it cannot do ends the process with exit code 1 and a message. */
+export async function runMain(main) {
+  try {
+    await main();
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    process.stderr.write(`stafett: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/**
+ * Runs a command of the project to its end. Its output goes to stderr.
+ * @throws {Stop} when it fails.
+ */
+export async function run(command, args, options = {}) {
+  const { code, signal } = await exitOf(command, args, { stdio: ['ignore', 2, 2], ...options });
+  if (code !== 0) throw new Stop(`${shown(command, args)} failed (${signal ?? `exit code ${code}`}); the lines above say why`);
+}
+
+/** Runs npm: the very one that runs this script, if one does. */
+export function runNpm(args) {
+  const cli = process.env.npm_execpath;
+  return cli === undefined ? run('npm', args) : run(process.execPath, [cli, ...args]);
+}
+
+/** How a command ends: `{ code, signal }`. Its input and output are this process' own unless told otherwise. */
+export function exitOf(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
+    child.once('error', (error) => reject(new Stop(`${command} cannot be started: ${error.message}`)));
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+/** Whether the command can be run and says 0, within the time. Shows nothing. */
+export function succeeds(command, args, timeoutMs = 10_000) {
+  return spawnSync(command, args, { cwd: root, stdio: 'ignore', timeout: timeoutMs }).status === 0;
+}
+
+/** The command as a person would write it in the directory of the project. */
+function shown(command, args) {
+  const name = command.startsWith(root) ? command.slice(root.length).replace('node_modules/.bin/', '') : command;
+  return [name, ...args].join(' ');
+}
