@@ -1,0 +1,150 @@
+import type { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { redisUnavailable } from '../rpc/errors.js';
+import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
+import type { RedisTarget } from './target.js';
+
+export type MessageListener = (message: Buffer) => void;
+
+export interface SubscriberOptions {
+  readonly target: RedisTarget;
+  readonly logger: Logger;
+  /** How long `connect()` tries before it gives up, ms. Default 10 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** Channels in one SUBSCRIBE command. */
+const CHANNELS_PER_COMMAND = 1_000;
+/** How long to wait when Redis refuses to subscribe again, ms. */
+const REFUSED_RETRY_MS = 1_000;
+
+/**
+ * The one subscription connection of a server. It comes back by itself with all its channels, but what was published
+ * meanwhile is lost: whoever needs it checks in `onReconnect`.
+ */
+export class Subscriber {
+  readonly #redis: Redis;
+  readonly #options: SubscriberOptions;
+  readonly #channels = new Map<string, Set<MessageListener>>();
+  readonly #reconnectListeners = new Set<() => void>();
+  readonly #stateListeners = new Set<(ready: boolean) => void>();
+  /** Which life of the connection this is, to know when a reply belongs to an earlier one. */
+  #life = 0;
+  #live = false;
+  #closed = false;
+
+  constructor(options: SubscriberOptions) {
+    this.#options = options;
+    this.#redis = createClient(options.target, 'stafett-subscriber', options.logger);
+    this.#redis.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#deliver(channel.toString(), message));
+    this.#redis.on('ready', () => void this.#restore());
+    this.#redis.on('close', () => this.#setLive(false));
+  }
+
+  /**
+   * Resolves when the connection is ready for the first time.
+   * @throws {Error} for the operator: with the address and what to do about it.
+   */
+  connect(): Promise<void> {
+    return connectFirst(this.#redis, this.#options.target, this.#options.connectTimeoutMs ?? 10_000);
+  }
+
+  /** True while connected and subscribed to all channels. */
+  get ready(): boolean {
+    return this.#live && this.#redis.status === 'ready';
+  }
+
+  /** How often the connection was made again after a loss. */
+  get reconnects(): number {
+    return Math.max(0, this.#life - 1);
+  }
+
+  /**
+   * Adds a listener to a channel. When this resolves, Redis has confirmed: it hears whatever is published from now on.
+   * The listener must not throw and should be quick. Returns what removes it; the last one removes the subscription.
+   * @throws {StafettError} REDIS_UNAVAILABLE; nothing is subscribed then.
+   */
+  async subscribe(channel: string, listener: MessageListener): Promise<() => Promise<void>> {
+    if (this.#closed) throw redisUnavailable();
+    // An object of its own for each call, for the same function may be given twice.
+    const own: MessageListener = (message) => listener(message);
+    const listeners = this.#channels.get(channel) ?? new Set();
+    this.#channels.set(channel, listeners.add(own));
+    try {
+      // Also for the second listener of a channel: the first's may not be confirmed yet, and twice does no harm.
+      await this.#redis.subscribe(channel);
+    } catch (error) {
+      await this.#remove(channel, own);
+      throw toCallerError(error);
+    }
+    return () => this.#remove(channel, own);
+  }
+
+  /** Tells when the connection is back, after all channels are subscribed again. Returns what ends it. */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnectListeners.add(listener);
+    return () => this.#reconnectListeners.delete(listener);
+  }
+
+  /** Tells every change from ready to not ready and back. Returns what ends it. */
+  onStateChange(listener: (ready: boolean) => void): () => void {
+    this.#stateListeners.add(listener);
+    return () => this.#stateListeners.delete(listener);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#setLive(false);
+    closeClient(this.#redis);
+  }
+
+  async #remove(channel: string, listener: MessageListener): Promise<void> {
+    const listeners = this.#channels.get(channel);
+    if (!listeners?.delete(listener) || listeners.size > 0) return;
+    this.#channels.delete(channel);
+    // Commands go out in order, so a later subscribe of the same channel wins. A broken connection has no subscriptions.
+    await this.#redis.unsubscribe(channel).catch(() => {});
+  }
+
+  #deliver(channel: string, message: Buffer): void {
+    for (const listener of this.#channels.get(channel) ?? []) {
+      try {
+        listener(message);
+      } catch (error) {
+        this.#options.logger.error({ err: error, channel }, 'a listener of a channel failed');
+      }
+    }
+  }
+
+  async #restore(): Promise<void> {
+    const life = ++this.#life;
+    const channels = [...this.#channels.keys()];
+    try {
+      for (let i = 0; i < channels.length; i += CHANNELS_PER_COMMAND) {
+        await this.#redis.subscribe(...channels.slice(i, i + CHANNELS_PER_COMMAND));
+      }
+    } catch (error) {
+      this.#retryRestore(life, error);
+      return;
+    }
+    if (life !== this.#life) return;
+    this.#setLive(true);
+    if (life === 1) return;
+    for (const listener of [...this.#reconnectListeners]) listener();
+  }
+
+  #setLive(live: boolean): void {
+    if (live === this.#live) return;
+    this.#live = live;
+    for (const listener of [...this.#stateListeners]) listener(live);
+  }
+
+  /** A lost connection is made again anyway; one that refuses is given up and made again, after a while. */
+  #retryRestore(life: number, error: unknown): void {
+    if (this.#redis.status !== 'ready' || life !== this.#life) return;
+    this.#options.logger.error({ problem: (error as Error).message }, 'Redis refuses to subscribe; trying again');
+    setTimeout(() => {
+      if (life === this.#life && !this.#closed) this.#redis.disconnect(true);
+    }, REFUSED_RETRY_MS).unref();
+  }
+}
