@@ -1,0 +1,148 @@
+import { redisUnavailable, type StafettError } from '../rpc/errors.js';
+import type { BatchReply, Command, CommandOf, Results, Verb } from './commands.js';
+
+/** Commands in one script call, at the most: keeps a call below a few milliseconds of Redis' time. */
+const BATCH_MAX = 256;
+/** Script calls under way at once: while Redis works on one, the next is on its way. */
+const IN_FLIGHT_MAX = 2;
+/** Commands that may wait for Redis, at the most. */
+const PENDING_MAX = 500_000;
+/** How long to hold back after a Redis that is there refused a batch, ms. */
+const PAUSE_MS = 50;
+/** How long commands wait for a Redis that is away before they are refused, ms. */
+const PATIENCE_MS = 5_000;
+
+export type Callback<V extends Verb> = (error: Error | undefined, result?: Results[V]) => void;
+
+interface Pending {
+  readonly command: Command;
+  readonly done: (error: Error | undefined, result?: unknown) => void;
+}
+
+export interface BatcherOptions {
+  /** Runs one batch. Rejects with REDIS_UNAVAILABLE when it may or may not have run. */
+  send(commands: Command[]): Promise<BatchReply>;
+  /** Told after the results of the batch were handed out. */
+  onReply(reply: BatchReply): void;
+  /** Told when a batch may have run without its reply arriving: events may be lost. */
+  onLost(): void;
+}
+
+/**
+ * Puts commands together into batches: sends at once while little is under way, and gathers only while Redis is at work
+ * anyway. Urgent commands (keepalives) go first. Every command may be sent twice, after a broken connection; the engine
+ * knows a repetition when it sees one.
+ */
+export class Batcher {
+  readonly #options: BatcherOptions;
+  #urgent: Pending[] = [];
+  #normal: Pending[] = [];
+  #inFlight = 0;
+  #scheduled = false;
+  #down = false;
+  #paused = false;
+  #givenUp = false;
+  #patience: NodeJS.Timeout | undefined;
+
+  constructor(options: BatcherOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#urgent.length + this.#normal.length;
+  }
+
+  submit<V extends Verb>(command: CommandOf<V>, done: Callback<V>, urgent = false): void {
+    if (this.#givenUp || this.size >= PENDING_MAX) {
+      done(redisUnavailable());
+      return;
+    }
+    (urgent ? this.#urgent : this.#normal).push({ command, done: done as Pending['done'] });
+    this.#schedule();
+  }
+
+  /** Tells whether commands can be sent. While they cannot they wait, for `PATIENCE_MS`. */
+  setReady(ready: boolean): void {
+    this.#down = !ready;
+    if (ready) {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+      this.#givenUp = false;
+      this.#schedule();
+    } else {
+      this.#patience ??= setTimeout(() => this.#giveUp(redisUnavailable()), PATIENCE_MS).unref();
+    }
+  }
+
+  /** Refuses all that waits, and all that comes. */
+  close(error: StafettError): void {
+    clearTimeout(this.#patience);
+    this.#giveUp(error);
+  }
+
+  #giveUp(error: StafettError): void {
+    this.#givenUp = true;
+    const refused = [...this.#urgent, ...this.#normal];
+    this.#urgent = [];
+    this.#normal = [];
+    for (const pending of refused) pending.done(error);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#down || this.#paused || this.#inFlight >= IN_FLIGHT_MAX) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (!this.#down && !this.#paused && this.#inFlight < IN_FLIGHT_MAX && this.size > 0) void this.#sendBatch(this.#take());
+  }
+
+  #take(): Pending[] {
+    const batch = this.#urgent.splice(0, BATCH_MAX);
+    return batch.concat(this.#normal.splice(0, BATCH_MAX - batch.length));
+  }
+
+  async #sendBatch(batch: Pending[]): Promise<void> {
+    this.#inFlight++;
+    try {
+      const reply = await this.#options.send(batch.map((pending) => pending.command));
+      batch.forEach((pending, i) => pending.done(undefined, reply.results[i]));
+      this.#options.onReply(reply);
+    } catch (error) {
+      this.#failed(batch, error as Error);
+    } finally {
+      this.#inFlight--;
+      this.#flush();
+    }
+  }
+
+  #failed(batch: Pending[], error: Error): void {
+    if (error.name !== 'StafettError' || this.#givenUp) {
+      for (const pending of batch) pending.done(error);
+      return;
+    }
+    const [again, not] = [batch.filter(isRepeatable), batch.filter((pending) => !isRepeatable(pending))];
+    this.#normal = again.concat(this.#normal);
+    for (const pending of not) pending.done(error);
+    this.#options.onLost();
+    this.#pause();
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    setTimeout(() => {
+      this.#paused = false;
+      this.#flush();
+    }, PAUSE_MS).unref();
+  }
+}
+
+/** A forced release without a token would hit the next holder if it were sent twice. */
+function isRepeatable({ command }: Pending): boolean {
+  return !(command[0] === 'force' && command[2] === 0);
+}

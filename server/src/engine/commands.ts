@@ -1,0 +1,116 @@
+/**
+ * The border to the Lua state machine: what goes in and what comes out, typed once. The verbs, their arguments and their
+ * results are described where they are carried out, in `scripts/*-commands.lua`. Times are Redis' clock, in ms.
+ */
+
+/** [sid, owner, owner of its session, token, since, until] */
+export type HolderView = [string, string, string, number, number, number];
+/** [sid, owner, owner of its session, token, since, until, how it ended (EndReason)] */
+export type PastView = [string, string, string, number, number, number, number];
+/** [sid, owner, owner of its session, since] */
+export type WaiterView = [string, string, string, number];
+/** [name, holder, waiters, unlocks so far] */
+export type LockView = [string, HolderView | false, number, number];
+/** [sid, ttl, opened, deadline, owner, acquires] */
+export type SessionView = [string, number, number, number, string, number];
+
+export type Command =
+  | ['open', sid: string, ttlMs: number, owner: string]
+  | ['keep', sid: string, ttlMs: number]
+  | ['close', sid: string]
+  | ['session', sid: string]
+  | ['sessions', after: string, limit: number]
+  | AcquireCommand
+  | ['timeout', lockId: string]
+  | ['cancel', lockId: string, onlyServer: string]
+  | ['release', lockId: string]
+  | ['extend', lockId: string, ttlMs: number]
+  | ['force', name: string, token: number]
+  | ['watch', names: string[], ms: number]
+  | ['unwatch', names: string[]]
+  | ['inspect', name: string]
+  | ['list', prefix: string, after: string, limit: number, activeOnly: 0 | 1]
+  | ['drain']
+  | ['sweep'];
+
+export type AcquireCommand = [
+  'acquire',
+  sid: string,
+  requestId: string,
+  names: string[],
+  wait: 0 | 1,
+  owner: string,
+  context: string[] | false,
+  leaseTtlMs: number,
+];
+
+export type GrantedResult = ['granted', token: number, since: number, deadline: number, leaseTtlMs: number];
+export type NotHeldResult = ['not_held', lockId: string, blockers: LockView[], how: number];
+export type AcquireResult =
+  | GrantedResult
+  | ['queued', ticket: number, since: number]
+  | ['contended', blockers: LockView[]]
+  | ['gone']
+  | ['reused', names: string[]]
+  | ['not_held', lockId: string]
+  | ['too_many_locks']
+  | ['too_many_waiters', name: string]
+  | ['deadlock', cycle: [name: string, holder: HolderView | false][]];
+
+/** The result of each verb. */
+export interface Results {
+  open: ['opened', now: number, deadline: number] | ['too_many_sessions'];
+  keep: ['alive', deadline: number, revoked: string[]] | ['gone'];
+  close: ['closed'];
+  session: ['session', SessionView] | ['gone'];
+  sessions: ['sessions', SessionView[], last: string];
+  acquire: AcquireResult;
+  timeout: GrantedResult | ['contended', blockers: LockView[]] | ['none'];
+  cancel: ['left'] | ['released'] | ['none'] | ['moved'];
+  release: ['released', heldMs?: number, name?: string] | NotHeldResult;
+  extend: [...GrantedResult, names: string[]] | NotHeldResult;
+  force: ['forced', PastView] | ['free'] | NotHeldResult;
+  watch: ['watched', [LockView, PastView[]][]];
+  unwatch: ['unwatched'];
+  inspect: ['lock', LockView, WaiterView[], PastView[]];
+  list: ['locks', LockView[], last: string];
+  drain: ['drained', EngineEvent[], nextDeadline: number];
+  sweep: ['swept', names: number, sessions: number, held: number, waiting: number];
+}
+
+export type Verb = keyof Results;
+export type CommandOf<V extends Verb> = Extract<Command, [V, ...unknown[]]>;
+
+/** What happened to the callers of this server, and the arguments of each. See `scripts/events.lua`. */
+export interface EngineEvents {
+  granted: [lockId: string, token: number, since: number, deadline: number];
+  dropped: [lockId: string, how: number];
+  revoked: [sid: string, lockId: string];
+  unlocked: [name: string, count: number, past: PastView, holder: HolderView | false];
+}
+
+export type EngineEvent = { [T in keyof EngineEvents]: [T, ...EngineEvents[T]] }[keyof EngineEvents];
+
+/** [handoffs, expired, forced, names held or -1, waiters or -1] */
+export type BatchStats = [number, number, number, number, number];
+
+export interface EngineLimits {
+  readonly maxWaitersPerLock: number;
+  readonly maxLocksPerSession: number;
+  readonly maxSessions: number;
+  readonly lockRetentionMs: number;
+}
+
+export interface BatchReply {
+  /** Redis' time, in ms. */
+  now: number;
+  /** The highest token given out so far, 0 if that was not looked at. */
+  seq: number;
+  /** The earliest deadline that this call set, 0 if it set none. */
+  soonest: number;
+  /** An ended session still has locks to give back. */
+  more: boolean;
+  results: unknown[];
+  events: EngineEvent[];
+  stats: BatchStats;
+}

@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { RedisConnection } from '../redis/connection.js';
+import { NAMESPACES_KEY, namespaceOf, namespacePrefix, serverChannel } from '../redis/keys.js';
+import { type Library, loadLibrary } from '../redis/scripts.js';
+import type { Subscriber } from '../redis/subscriber.js';
+import { shuttingDown } from '../rpc/errors.js';
+import { decodeBatch, decodeMessage, encodeBatch } from './codec.js';
+import type { BatchReply, Command, EngineLimits } from './commands.js';
+import { EngineMetrics } from './engine-metrics.js';
+import { NamespaceEngine } from './namespace-engine.js';
+
+/** How often namespaces that other servers began to use are looked up, ms. */
+const NAMESPACES_MS = 60_000;
+
+export interface EngineOptions {
+  readonly connection: RedisConnection;
+  readonly subscriber: Subscriber;
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly limits: EngineLimits;
+}
+
+/** All namespaces of this server, over one connection for commands and one subscription for what others caused. */
+export class Engine {
+  readonly serverId = randomBytes(8).toString('base64url');
+  readonly #options: EngineOptions;
+  readonly #library: Library = loadLibrary(new URL('./scripts/engine.lua', import.meta.url), 'stafett');
+  readonly #namespaces = new Map<string, NamespaceEngine>();
+  readonly #newcomers: ((engine: NamespaceEngine) => void)[] = [];
+  readonly #metrics: EngineMetrics;
+  readonly #stops: (() => unknown)[] = [];
+  /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
+  #seen = 0;
+  #closed = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#metrics = new EngineMetrics(options.registry);
+  }
+
+  /** Called with each namespace, once, before its first command. */
+  onNamespace(listener: (engine: NamespaceEngine) => void): void {
+    this.#newcomers.push(listener);
+  }
+
+  async start(): Promise<void> {
+    const { connection, subscriber } = this.#options;
+    this.#stops.push(await subscriber.subscribe(serverChannel(this.serverId), (message) => this.#onMessage(message)));
+    this.#stops.push(subscriber.onReconnect(() => this.#forAll((engine) => engine.recheck())));
+    this.#stops.push(
+      connection.onStateChange((ready) => {
+        this.#forAll((engine) => engine.setReady(ready));
+        if (ready) this.#register([...this.#namespaces.keys()]);
+      }),
+    );
+    await this.#adoptNamespaces();
+    const timer = setInterval(() => this.#adoptNamespaces().catch(() => {}), NAMESPACES_MS).unref();
+    this.#stops.push(() => clearInterval(timer));
+  }
+
+  namespace(name: string): NamespaceEngine {
+    let engine = this.#namespaces.get(name);
+    if (!engine) {
+      engine = this.#open(name);
+      this.#register([name]);
+    }
+    return engine;
+  }
+
+  /** Refuses what is still under way. */
+  close(): void {
+    this.#closed = true;
+    for (const stop of this.#stops) void stop();
+    this.#forAll((engine) => engine.close(shuttingDown()));
+  }
+
+  #open(namespace: string): NamespaceEngine {
+    const prefix = namespacePrefix(namespace);
+    const engine = new NamespaceEngine({
+      namespace,
+      send: (commands) => this.#send(prefix, commands),
+      onStats: (name, reply) => this.#metrics.onReply(name, reply),
+      onCounts: (name, sessions, held, waiting) => this.#metrics.setCounts(name, sessions, held, waiting),
+    });
+    this.#namespaces.set(namespace, engine);
+    for (const listener of this.#newcomers) listener(engine);
+    engine.setReady(this.#options.connection.ready);
+    return engine;
+  }
+
+  async #send(prefix: string, commands: Command[]): Promise<BatchReply> {
+    const started = performance.now();
+    const batch = encodeBatch(this.serverId, this.#seen, this.#options.limits, commands);
+    const reply = decodeBatch(await this.#options.connection.callLibrary(this.#library, prefix, batch));
+    if (reply.seq > this.#seen) this.#seen = reply.seq;
+    this.#metrics.onBatch(commands.length, performance.now() - started);
+    return reply;
+  }
+
+  #onMessage(message: Buffer): void {
+    const [prefix, events] = decodeMessage(message);
+    const engine = this.#namespaces.get(namespaceOf(prefix));
+    for (const event of events) engine?.deliver(event);
+  }
+
+  /** Namespaces of earlier or other servers may hold what only time can end: somebody has to look. */
+  async #adoptNamespaces(): Promise<void> {
+    const names = await this.#options.connection.command<string[]>('SMEMBERS', NAMESPACES_KEY);
+    for (const name of names) {
+      if (!this.#closed && !this.#namespaces.has(name)) this.#open(name);
+    }
+  }
+
+  #register(names: string[]): void {
+    if (names.length === 0) return;
+    this.#options.connection.command('SADD', NAMESPACES_KEY, ...names).catch((error) => {
+      this.#options.logger.debug({ err: error }, 'could not note the namespace; will be tried on reconnect');
+    });
+  }
+
+  #forAll(action: (engine: NamespaceEngine) => void): void {
+    for (const engine of this.#namespaces.values()) action(engine);
+  }
+}

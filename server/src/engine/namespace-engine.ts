@@ -1,0 +1,135 @@
+import { EventEmitter } from 'node:events';
+import type { StafettError } from '../rpc/errors.js';
+import { Batcher, type Callback } from './batcher.js';
+import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results, Verb } from './commands.js';
+
+/** How often what pub/sub may have lost is looked for, ms. */
+const RECHECK_MS = 1_000;
+/** How often names are looked at that may be forgotten, and how often a quiet namespace is looked at at all, ms. */
+const SWEEP_MS = 30_000;
+/** A little after the deadline, so that it has passed by the clock of Redis, ms. */
+const TICK_MARGIN_MS = 2;
+
+export interface NamespaceEngineOptions {
+  readonly namespace: string;
+  send(commands: Command[]): Promise<BatchReply>;
+  onStats(namespace: string, reply: BatchReply): void;
+  onCounts(namespace: string, sessions: number, held: number, waiting: number): void;
+}
+
+/**
+ * One namespace, as this server sees it: sends commands to the state machine, hands on what happened to this server's
+ * callers, and wakes up when the next session runs out, so that the next in line is served at that moment.
+ */
+export class NamespaceEngine {
+  readonly namespace: string;
+  /** What happened to this server's callers; `reask`: whatever they wait for may have happened unheard. */
+  readonly events = new EventEmitter<EngineEvents & { reask: [] }>();
+  /** Reasons to look for lost events: somebody here waits for some. */
+  readonly interests: (() => boolean)[] = [];
+  readonly #options: NamespaceEngineOptions;
+  readonly #batcher: Batcher;
+  #tick: NodeJS.Timeout | undefined;
+  #tickAt = Number.POSITIVE_INFINITY;
+  #recheck: NodeJS.Timeout;
+  #sweep: NodeJS.Timeout;
+  #lost = false;
+  /** When the next session runs out, as the engine told just now, or 0. */
+  #nextDeadline = 0;
+
+  constructor(options: NamespaceEngineOptions) {
+    this.namespace = options.namespace;
+    this.#options = options;
+    this.#batcher = new Batcher({
+      send: options.send,
+      onReply: (reply) => this.#onReply(reply),
+      onLost: () => {
+        this.#lost = true;
+      },
+    });
+    this.#recheck = setInterval(() => this.recheck(), RECHECK_MS).unref();
+    this.#sweep = setInterval(() => this.sweep(), SWEEP_MS * (0.9 + Math.random() / 5)).unref();
+  }
+
+  /** The result comes before the events that the same step caused. */
+  submit<V extends Verb>(command: CommandOf<V>, done: Callback<V>, urgent = false): void {
+    this.#batcher.submit(command, done, urgent);
+  }
+
+  /** @throws {StafettError} REDIS_UNAVAILABLE */
+  run<V extends Verb>(command: CommandOf<V>, urgent = false): Promise<Results[V]> {
+    return new Promise((resolve, reject) => {
+      this.submit<V>(command, (error, result) => (error ? reject(error) : resolve(result as Results[V])), urgent);
+    });
+  }
+
+  setReady(ready: boolean): void {
+    this.#batcher.setReady(ready);
+    if (!ready) return;
+    if (this.#lost) this.reask();
+    this.sweep();
+  }
+
+  /** Fetches what other servers left for this one; whatever pub/sub has delivered already is known when it comes again. */
+  recheck(): void {
+    if (this.interests.some((interest) => interest())) this.#drain();
+  }
+
+  /** After a reply was lost: everybody asks again for what they wait for. */
+  reask(): void {
+    this.#lost = false;
+    this.events.emit('reask');
+  }
+
+  deliver(event: EngineEvent): void {
+    const [name, ...args] = event;
+    this.events.emit(name, ...(args as EngineEvents[typeof name]));
+  }
+
+  sweep(): void {
+    this.#drain(); // also tells the next deadline
+    this.submit<'sweep'>(['sweep'], (_, result) => {
+      if (!result) return;
+      this.#options.onCounts(this.namespace, result[2], result[3], result[4]);
+      if (result[1] >= 100) this.sweep();
+    });
+  }
+
+  close(error: StafettError): void {
+    clearTimeout(this.#tick);
+    clearInterval(this.#recheck);
+    clearInterval(this.#sweep);
+    this.#batcher.close(error);
+  }
+
+  #drain(): void {
+    this.submit<'drain'>(['drain'], (_, result) => {
+      if (!result) return;
+      if (Array.isArray(result[1])) for (const event of result[1]) this.deliver(event);
+      this.#nextDeadline = result[2];
+    });
+  }
+
+  #onReply(reply: BatchReply): void {
+    for (const event of reply.events) this.deliver(event);
+    this.#options.onStats(this.namespace, reply);
+    if (this.#nextDeadline > 0) this.#wakeAt(this.#nextDeadline, reply.now);
+    this.#nextDeadline = 0;
+    if (reply.more) this.#drain();
+    if (reply.soonest > 0) this.#wakeAt(reply.soonest, reply.now);
+  }
+
+  /** One timer for all sessions. A deadline that has moved meanwhile costs one look. Both are Redis' time, ms. */
+  #wakeAt(deadline: number, now: number): void {
+    const ms = Math.max(0, deadline - now) + TICK_MARGIN_MS;
+    const at = performance.now() + ms;
+    if (at >= this.#tickAt) return;
+    clearTimeout(this.#tick);
+    this.#tickAt = at;
+    this.#tick = setTimeout(() => {
+      this.#tickAt = Number.POSITIVE_INFINITY;
+      this.#drain();
+    }, ms).unref();
+  }
+}
+

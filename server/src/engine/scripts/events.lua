@@ -1,0 +1,27 @@
+-- What: tells servers what happened to the callers that are connected to them.
+-- Events: {'granted', lock, token, since, expires}, {'dropped', lock, how}, {'revoked', sid, lock},
+--   {'unlocked', name, count, past, holder or false}.
+
+local OUTBOX_TTL_MS = 60000
+
+local function tell(server, event)
+  local list = events[server]
+  if not list then
+    list = {}
+    events[server] = list
+  end
+  list[#list + 1] = event
+end
+
+-- Hands over what concerns other servers; returns what concerns the asking one.
+local function deliverEvents()
+  for server, list in pairs(events) do
+    if server ~= SERVER then
+      local message = cmsgpack.pack({P, list})
+      call('RPUSH', P .. 'outbox:' .. server, message)
+      call('PEXPIRE', P .. 'outbox:' .. server, OUTBOX_TTL_MS)
+      call('PUBLISH', 'stafett:server:' .. server, message)
+    end
+  end
+  return events[SERVER] or {}
+end

@@ -1,0 +1,128 @@
+-- What: what all parts share: time, the sequence of tokens, sessions' deadlines, counters. The functions of the library
+--   live as long as it is loaded; what belongs to one call is set anew by `begin`.
+-- Keys, after the prefix P:
+--   state             hash: seq the last token or ticket, held, waiting: how many in the namespace
+--   deadlines         zset: session -> when it runs out (ms)
+--   sessions          zset, lexical: open sessions, without leases
+--   session:<sid>     hash: t ttl, o owner, b opened, v its server, f revoked lock ids, e how it ended
+--   acquires:<sid>    hash: request id -> acquire (see acquires.lua)
+--   lock:<name>       hash: s its state (see acquires.lua), 0..9 the last holders
+--   queue:<name>      zset: ticket -> waiting acquire
+--   nested:<name>     zset: ticket -> waiting acquire whose context holds locks
+--   context:<lock>    set: waiting acquires whose context holds this grant
+--   reserved          zset: ticket -> nested waiting acquires whose names are all free, but reserved for others
+--   names             zset, lexical: every remembered name
+--   retention         zset: name -> when to look whether it can be forgotten (ms)
+--   ended:<sid>       hash: request id -> {how, names}: recently ended grants, with a TTL
+--   outbox:<server>   list: events for another server, with a TTL
+
+-- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
+local function globals()
+  return cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
+end
+local cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
+
+local HISTORY = 10 -- last holders remembered for each name
+local ENDED_TTL_MS = 600000 -- how long an ended grant is remembered, to answer a late release
+local LEASE_ENDED_TTL_MS = 60000
+local HANDOFFS, EXPIRED_COUNT, FORCED_COUNT, HELD_COUNT, WAITING_COUNT = 1, 2, 3, 4, 5 -- in stats
+
+local call, P, SERVER, SEEN, LIMITS, NOW, NOW_US
+local seq, held, waiting -- from `state`, once one of them is needed
+local stats
+local deadlines, owners, acquireCounts -- of the sessions met by this call
+local soonest -- the earliest deadline that this call set, or 0
+local sids, rids -- of the lock ids met by this call
+local events -- server -> list
+local dirty -- names whose holder or queue changed, for settle()
+local unlocked -- {name, count, watchers, past} of the last command, for settle()
+local unfinished -- 1: an ended session still has something to give back
+
+local function begin(prefix, packedRequest)
+  cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack = globals()
+  call, P = redis.call, prefix
+  local request = cmsgpack.unpack(packedRequest)
+  SERVER, SEEN, LIMITS = request[1], request[2], request[3]
+  local clock = call('TIME')
+  NOW_US = clock[1] * 1000000 + clock[2]
+  NOW = math.floor(NOW_US / 1000)
+  seq, stats = nil, {0, 0, 0, -1, -1}
+  deadlines, soonest, owners, acquireCounts = {}, 0, {}, {}
+  sids, rids = {}, {}
+  events, dirty, unlocked, unfinished = {}, {}, {}, 0
+  return request[4]
+end
+
+-- Tokens and tickets come from one sequence: above the last one, above all that the server has seen, never below the clock.
+local function readState()
+  local fields = call('HMGET', P .. 'state', 'seq', 'held', 'waiting')
+  seq = math.max(tonumber(fields[1]) or 0, SEEN, NOW_US - 1)
+  held, waiting = tonumber(fields[2]) or 0, tonumber(fields[3]) or 0
+end
+
+local function nextSeq()
+  if not seq then readState() end
+  seq = seq + 1
+  return seq
+end
+
+local function count(newlyHeld, newlyWaiting)
+  if not seq then readState() end
+  held, waiting = held + newlyHeld, waiting + newlyWaiting
+end
+
+local function writeState()
+  if not seq then return end
+  stats[HELD_COUNT], stats[WAITING_COUNT] = held, waiting
+  call('HSET', P .. 'state', 'seq', string.format('%.0f', seq), 'held', held, 'waiting', waiting)
+end
+
+-- A lease is a session of its own, for one acquire: its id begins with '~'.
+local function isLease(sid)
+  return string.byte(sid) == 126
+end
+
+-- 'session.request' -> session, request. Remembered for the call: it is asked several times for each lock.
+local function split(id)
+  local sid = sids[id]
+  if sid then return sid, rids[id] end
+  local dot = string.find(id, '.', 1, true)
+  sid = string.sub(id, 1, dot - 1)
+  local rid = string.sub(id, dot + 1)
+  sids[id], rids[id] = sid, rid
+  return sid, rid
+end
+
+local function join(sid, rid)
+  local id = sid .. '.' .. rid
+  sids[id], rids[id] = sid, rid
+  return id
+end
+
+local function deadlineOf(sid)
+  local deadline = deadlines[sid]
+  if deadline == nil then
+    deadline = tonumber(call('ZSCORE', P .. 'deadlines', sid)) or 0
+    deadlines[sid] = deadline
+  end
+  return deadline
+end
+
+local function alive(sid)
+  return deadlineOf(sid) > NOW
+end
+
+local function setDeadline(sid, deadline)
+  deadlines[sid] = deadline
+  if deadline > NOW and (soonest == 0 or deadline < soonest) then soonest = deadline end
+  call('ZADD', P .. 'deadlines', deadline, sid)
+end
+
+local function ownerOf(sid)
+  local owner = owners[sid]
+  if not owner then
+    owner = not isLease(sid) and call('HGET', P .. 'session:' .. sid, 'o') or ''
+    owners[sid] = owner
+  end
+  return owner
+end
