@@ -1,0 +1,173 @@
+import type { AcquireResult, GrantedResult, Results } from '../engine/commands.js';
+import type { NamespaceEngine } from '../engine/namespace-engine.js';
+import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
+import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
+import { sessionNotFound } from '../sessions/refusals.js';
+import type { AcquirePlan } from './acquire-plan.js';
+import type { LockMetrics } from './lock-metrics.js';
+import { toContention, toGrant } from './lock-views.js';
+import { acquireRefusal, cancelled } from './refusals.js';
+
+/** Told once how the acquire went. */
+export type AcquireListener = (error: Error | undefined, response?: AcquireResponse) => void;
+
+interface Pending {
+  plan: AcquirePlan;
+  startedAt: number;
+  readonly listeners: Set<AcquireListener>;
+  answered: boolean;
+  timeout?: Deadline;
+  /** A lease is kept alive by this server while its caller waits. */
+  keep?: Deadline;
+  /** Its callers' stream broke: when to give up that they come back. */
+  orphaned?: Deadline;
+}
+
+export interface AcquiresOptions {
+  readonly engine: NamespaceEngine;
+  readonly serverId: string;
+  readonly deadlines: DeadlineQueue;
+  readonly resumeWindowMs: number;
+  readonly metrics: LockMetrics;
+}
+
+/** The acquires of one namespace whose callers are connected to this server, from the question to the answer. */
+export class Acquires {
+  readonly #options: AcquiresOptions;
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(options: AcquiresOptions) {
+    this.#options = options;
+    const { engine } = options;
+    engine.interests.push(() => this.#pending.size > 0);
+    engine.events.on('granted', (lockId, token, since, deadline) => this.#onGranted(lockId, token, since, deadline));
+    engine.events.on('dropped', (lockId, how) => this.#onDropped(lockId, how));
+    engine.events.on('reask', () => {
+      for (const pending of this.#pending.values()) this.#ask(pending);
+    });
+  }
+
+  /** Asks the engine. A second caller with the same request joins the first. */
+  start(plan: AcquirePlan, listener: AcquireListener): void {
+    let pending = this.#pending.get(plan.lockId);
+    if (pending) {
+      pending.plan = plan;
+      pending.answered = false;
+      pending.startedAt = performance.now();
+      this.#disarm(pending);
+    } else {
+      pending = { plan, startedAt: performance.now(), listeners: new Set(), answered: false };
+      this.#pending.set(plan.lockId, pending);
+    }
+    pending.listeners.add(listener);
+    this.#ask(pending);
+  }
+
+  /** The caller has gone for good: leaves the queues, or gives back what was granted meanwhile. */
+  leave(lockId: string, listener: AcquireListener): void {
+    const pending = this.#pending.get(lockId);
+    if (!pending?.listeners.delete(listener) || pending.listeners.size > 0) return;
+    this.#forget(pending);
+    this.#options.engine.submit<'cancel'>(['cancel', lockId, ''], () => {});
+  }
+
+  /** The caller's stream broke: it may come back, here or elsewhere, and finds its place. A lease has nobody to come back. */
+  abandon(lockId: string, listener: AcquireListener): void {
+    const pending = this.#pending.get(lockId);
+    if (!pending) return;
+    if (pending.plan.leaseTtlMs > 0) return this.leave(lockId, listener);
+    if (!pending.listeners.delete(listener) || pending.listeners.size > 0) return;
+    this.#disarm(pending);
+    pending.orphaned = this.#options.deadlines.add(this.#options.resumeWindowMs, () => {
+      this.#forget(pending);
+      this.#options.engine.submit<'cancel'>(['cancel', lockId, this.#options.serverId], () => {});
+    });
+  }
+
+  #ask(pending: Pending): void {
+    this.#options.engine.submit<'acquire'>(pending.plan.command, (error, result) => this.#onResult(pending, error, result));
+  }
+
+  #onResult(pending: Pending, error: Error | undefined, result?: AcquireResult): void {
+    const { lockId, sid } = pending.plan;
+    if (pending.answered || this.#pending.get(lockId) !== pending) return;
+    if (error || !result) return this.#answer(pending, error);
+    switch (result[0]) {
+      case 'granted':
+        return this.#grant(pending, result);
+      case 'queued':
+        return this.#wait(pending);
+      case 'contended':
+        return this.#answer(pending, undefined, { outcome: { $case: 'contention', value: toContention(result[1], false) } });
+      default:
+        return this.#answer(pending, acquireRefusal(result, sid));
+    }
+  }
+
+  #wait(pending: Pending): void {
+    const { deadlines, engine } = this.#options;
+    const { plan } = pending;
+    if (pending.orphaned || pending.timeout) return;
+    const left = Math.max(0, pending.startedAt + plan.waitMs - performance.now());
+    pending.timeout = deadlines.add(left, () => {
+      engine.submit<'timeout'>(['timeout', plan.lockId], (error, result) => this.#onTimeout(pending, error, result));
+    });
+    if (plan.leaseTtlMs > 0) this.#keepLease(pending);
+  }
+
+  #keepLease(pending: Pending): void {
+    const { sid, leaseTtlMs } = pending.plan;
+    pending.keep = this.#options.deadlines.add(leaseTtlMs / 3, () => {
+      this.#options.engine.submit<'keep'>(['keep', sid, leaseTtlMs], () => {}, true);
+      this.#keepLease(pending);
+    });
+  }
+
+  #onTimeout(pending: Pending, error: Error | undefined, result?: Results['timeout']): void {
+    if (pending.answered) return;
+    if (error || !result) return this.#answer(pending, error);
+    if (result[0] === 'granted') return this.#grant(pending, result);
+    if (result[0] === 'none') return this.#answer(pending, sessionNotFound(pending.plan.sid));
+    this.#answer(pending, undefined, { outcome: { $case: 'contention', value: toContention(result[1], true) } });
+  }
+
+  #onGranted(lockId: string, token: number, since: number, deadline: number): void {
+    const pending = this.#pending.get(lockId);
+    if (pending && !pending.answered) this.#grant(pending, ['granted', token, since, deadline, pending.plan.leaseTtlMs]);
+  }
+
+  #onDropped(lockId: string, how: number): void {
+    const pending = this.#pending.get(lockId);
+    if (!pending || pending.answered) return;
+    this.#answer(pending, how === EndReason.RELEASED ? cancelled(lockId) : sessionNotFound(pending.plan.sid));
+  }
+
+  #grant(pending: Pending, [, token, since, deadline, ttlMs]: GrantedResult): void {
+    const { lockId, names } = pending.plan;
+    this.#options.metrics.waited(names[0] as string, performance.now() - pending.startedAt);
+    const grant = toGrant(lockId, names, token, since, deadline, ttlMs);
+    this.#answer(pending, undefined, { outcome: { $case: 'grant', value: grant } });
+  }
+
+  #answer(pending: Pending, error: Error | undefined, response?: AcquireResponse): void {
+    pending.answered = true;
+    pending.timeout?.cancel();
+    pending.keep?.cancel();
+    if (pending.orphaned) return; // nobody to tell; given back when the time is over, unless they come back
+    this.#pending.delete(pending.plan.lockId);
+    for (const listener of pending.listeners) listener(error, response);
+  }
+
+  #forget(pending: Pending): void {
+    pending.answered = true;
+    this.#disarm(pending);
+    this.#pending.delete(pending.plan.lockId);
+  }
+
+  #disarm(pending: Pending): void {
+    pending.timeout?.cancel();
+    pending.keep?.cancel();
+    pending.orphaned?.cancel();
+    pending.timeout = pending.keep = pending.orphaned = undefined;
+  }
+}

@@ -1,0 +1,47 @@
+import type { NotHeldResult } from '../engine/commands.js';
+import type { NamespaceEngine } from '../engine/namespace-engine.js';
+import type { CancelAcquireRequest, ExtendRequest, ExtendResponse, ReleaseRequest } from '../gen/stafett/v1/lock.js';
+import { checkDuration, checkId, checkLockId, isId } from '../rpc/fields.js';
+import { sessionNotFound } from '../sessions/refusals.js';
+import { TTL_MS_MIN } from './acquire-plan.js';
+import type { LockMetrics } from './lock-metrics.js';
+import { toGrant } from './lock-views.js';
+import { lockHeldBySession, lockNotHeld } from './refusals.js';
+
+/** Release, extend and cancel: the same for unary calls and for pipelines. Told by callback, for pipelines carry many. */
+
+type Done<T = undefined> = (error: Error | undefined, value?: T) => void;
+
+export function release(engine: NamespaceEngine, metrics: LockMetrics, { lockId }: ReleaseRequest, done: Done): void {
+  checkLockId('lock_id', lockId);
+  engine.submit<'release'>(['release', lockId], (error, result) => {
+    if (error || !result) return done(error);
+    if (result[0] === 'not_held') return done(notHeld(result));
+    if (result[2] !== undefined) metrics.held(result[2], result[1] as number);
+    done(undefined);
+  });
+}
+
+export function extend(engine: NamespaceEngine, maxTtlMs: number, request: ExtendRequest, done: Done<ExtendResponse>): void {
+  const { lockId } = request;
+  checkLockId('lock_id', lockId);
+  const ttlMs = request.ttl ? checkDuration('ttl', request.ttl, TTL_MS_MIN, maxTtlMs) : 0;
+  if (!lockId.startsWith('~')) throw lockHeldBySession(lockId);
+  engine.submit<'extend'>(['extend', lockId, ttlMs], (error, result) => {
+    if (error || !result) return done(error);
+    if (result[0] === 'not_held') return done(notHeld(result));
+    const [, token, since, deadline, leaseTtlMs, names] = result;
+    done(undefined, { grant: toGrant(lockId, names, token, since, deadline, leaseTtlMs) });
+  });
+}
+
+export function cancelAcquire(engine: NamespaceEngine, request: CancelAcquireRequest, done: Done): void {
+  checkId('request_id', request.requestId);
+  if (request.sessionId !== '' && !isId(request.sessionId)) throw sessionNotFound(request.sessionId);
+  const lockId = request.sessionId === '' ? `~${request.requestId}.0` : `${request.sessionId}.${request.requestId}`;
+  engine.submit<'cancel'>(['cancel', lockId, ''], (error) => done(error));
+}
+
+function notHeld([, lockId, blockers, how]: NotHeldResult): Error {
+  return lockNotHeld(lockId, blockers, how);
+}
