@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Address } from './config/types.js';
+import type { Config } from './config/variables.js';
+import { Engine } from './engine/engine.js';
+import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
+import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
+import { createHttpServer, type Readiness } from './http/server.js';
+import { createLockService } from './locks/lock-service.js';
+import { RedisConnection } from './redis/connection.js';
+import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.js';
+import { addRedisMetrics } from './redis/redis-metrics.js';
+import { Subscriber } from './redis/subscriber.js';
+import { describeTarget, parseRedisTarget } from './redis/target.js';
+import { Stopping } from './rpc/draining.js';
+import { reportDefect } from './rpc/error-mapping.js';
+import { StafettError } from './rpc/errors.js';
+import { RpcServer, service } from './rpc/server.js';
+import { createSessionService } from './sessions/session-service.js';
+
+/** Where a running server is found. */
+export interface Addresses {
+  readonly grpc: Address;
+  readonly http: Address;
+  /** Without a password. */
+  readonly redis: string;
+  readonly redisIsEmbedded: boolean;
+}
+
+export interface App {
+  /** Serves. @throws {Error} for the operator, when something it needs is missing; nothing is left behind then. */
+  start(): Promise<Addresses>;
+  /** Tells clients to move, lets calls finish for the drain timeout, and closes everything. Once is enough. */
+  stop(): Promise<void>;
+}
+
+/** For refusals to reach their callers before connections are cut off, ms. */
+const LAST_WORDS_MS = 200;
+
+/** The only place where the parts of the server are put together. */
+export function createApp(config: Config, logger: Logger, version: string): App {
+  let embedded: EmbeddedRedis | undefined;
+  let parts: ReturnType<typeof assemble> | undefined;
+  let stopped: Promise<void> | undefined;
+
+  async function start(): Promise<Addresses> {
+    if (config.redisTarget === undefined) embedded = await startEmbeddedRedis({ logger });
+    const target = config.redisTarget ?? parseRedisTarget((embedded as EmbeddedRedis).url);
+    parts = assemble(config, logger, version, target);
+    await Promise.all([parts.connection.connect(), parts.subscriber.connect()]);
+    await parts.engine.start();
+    const grpc = { host: config.grpcAddress.host, port: await parts.rpc.listen(config.grpcAddress) };
+    const http = { host: config.httpAddress.host, port: await parts.http.listen(config.httpAddress) };
+    parts.updateHealth();
+    return { grpc, http, redis: describeTarget(target), redisIsEmbedded: embedded !== undefined };
+  }
+
+  async function shutDown(): Promise<void> {
+    if (parts !== undefined) await drain(parts, config.drainTimeoutMs, logger);
+    await embedded?.stop();
+  }
+
+  async function stop(): Promise<void> {
+    stopped ??= shutDown();
+    await stopped;
+  }
+
+  return {
+    stop,
+    async start() {
+      try {
+        return await start();
+      } catch (error) {
+        await stop();
+        throw error;
+      }
+    },
+  };
+}
+
+type Parts = ReturnType<typeof assemble>;
+
+function assemble(config: Config, logger: Logger, version: string, target: ConstructorParameters<typeof RedisConnection>[0]['target']) {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const stopping = new Stopping();
+  const connection = new RedisConnection({ target, logger });
+  const subscriber = new Subscriber({ target, logger });
+  addRedisMetrics(registry, { commands: connection, subscriptions: subscriber });
+
+  const engine = new Engine({ connection, subscriber, logger, registry, limits: config });
+  const sessions = createSessionService({ engine, maxTtlMs: config.maxTtlMs });
+  const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
+  const locks = createLockService({ ...config, engine, registry, toStafettError });
+
+  const readiness = (): Readiness => {
+    const reasons = [
+      ...(stopping.draining.aborted ? ['the server is stopping'] : []),
+      ...(connection.ready && subscriber.ready ? [] : ['Redis cannot be reached']),
+    ];
+    return { ready: reasons.length === 0, reasons };
+  };
+  const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping }, [
+    service(SessionServiceDefinition, sessions),
+    service(LockServiceDefinition, locks),
+  ]);
+  const http = createHttpServer({ logger, registry, version, readiness });
+  const updateHealth = () => rpc.health.set(readiness().ready);
+  connection.onStateChange(updateHealth);
+  subscriber.onStateChange(updateHealth);
+  return { connection, subscriber, engine, sessions, rpc, http, stopping, updateHealth };
+}
+
+/** From the outside inwards: nobody new, those inside to the end, then what they stood on. */
+async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<void> {
+  const { connection, subscriber, engine, sessions, rpc, http, stopping } = parts;
+  rpc.health.set(false); // before the abort, so that watchers of the health still hear of it
+  stopping.drain();
+  sessions.drain();
+  const finished = rpc.shutdown().then(() => true);
+  if (!(await within(finished, timeoutMs))) {
+    logger.warn({ timeoutMs }, 'calls are still under way at the drain timeout, and are told to go elsewhere');
+    stopping.close();
+    if (!(await within(finished, LAST_WORDS_MS))) rpc.forceShutdown();
+  }
+  engine.close();
+  connection.close();
+  subscriber.close();
+  await http.close();
+}
+
+async function within(finished: Promise<boolean>, ms: number): Promise<boolean> {
+  const enough = new AbortController();
+  const late = sleep(ms, false, { signal: enough.signal }).catch(() => false);
+  const result = await Promise.race([finished, late]);
+  enough.abort();
+  return result;
+}

@@ -1,0 +1,96 @@
+import type { z } from 'zod';
+import { address, boolean, duration, integer, oneOf, redisUrl, type ValueType } from './types.js';
+
+/** One variable of the environment: the only place that knows its name, default, limits and meaning. */
+export interface Variable<T> {
+  readonly env: string;
+  /** What an unset or empty variable means, as it would be written. Undefined: the key stays unset. */
+  readonly fallback: string | undefined;
+  readonly type: ValueType<T>;
+  readonly help: string;
+  /** True: the value may hold a password and is only shown masked. */
+  readonly secret?: boolean;
+}
+
+function variable<T, const F extends string | undefined>(env: string, fallback: F, type: ValueType<T>, help: string) {
+  return { env, fallback, type, help };
+}
+
+/** All variables, by the key that they have in `Config`; the order is that of the documentation. */
+export const VARIABLES = {
+  grpcAddress: variable('STAFETT_GRPC_ADDRESS', '127.0.0.1:50051', address(), 'Where gRPC is served.'),
+  httpAddress: variable('STAFETT_HTTP_ADDRESS', '127.0.0.1:8080', address(), 'Where HTTP is served: `/healthz`, `/readyz` and `/metrics`.'),
+  redisTarget: {
+    ...variable(
+      'REDIS_URL',
+      undefined,
+      redisUrl(),
+      'The Redis or Valkey that keeps the state. Unset: an embedded one, a private child process without a disk, which ends with the server.',
+    ),
+    secret: true,
+  },
+  insecure: variable(
+    'STAFETT_INSECURE',
+    'false',
+    boolean(),
+    'Allows addresses that other machines can reach. This version knows neither authentication nor TLS: whoever reaches the port may take and break any lock.',
+  ),
+  logLevel: variable(
+    'STAFETT_LOG_LEVEL',
+    'info',
+    oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    'The least severe messages to log. Logs are JSON lines on stderr; `debug` has a line for each call.',
+  ),
+  maxTtlMs: variable(
+    'STAFETT_MAX_TTL',
+    '30s',
+    duration('1s', '24h'),
+    'The longest TTL that a session or a lease of its own may ask for: how long a crashed holder may keep others waiting.',
+  ),
+  lockRetentionMs: variable(
+    'STAFETT_LOCK_RETENTION',
+    '24h',
+    duration('1m', '8760h'),
+    'How long a lock that nobody holds or waits for is remembered, with its last holders.',
+  ),
+  maxWaitersPerLock: variable('STAFETT_MAX_WAITERS_PER_LOCK', '100000', integer(1, 10_000_000), 'How many acquires may wait for one name.'),
+  maxSessions: variable('STAFETT_MAX_SESSIONS', '100000', integer(1, 10_000_000), 'How many sessions a namespace may have.'),
+  maxLocksPerSession: variable(
+    'STAFETT_MAX_LOCKS_PER_SESSION',
+    '100000',
+    integer(1, 10_000_000),
+    'How many grants and waiting acquires a session may have.',
+  ),
+  maxCommandsPerStream: variable(
+    'STAFETT_MAX_COMMANDS_PER_STREAM',
+    '200000',
+    integer(1, 10_000_000),
+    'How many commands may be in flight on one pipeline, waiting acquires included.',
+  ),
+  maxMessageBytes: variable(
+    'STAFETT_MAX_MESSAGE_BYTES',
+    '4194304',
+    integer(65_536, 67_108_864),
+    'The largest gRPC message that the server accepts. A larger one is refused with RESOURCE_EXHAUSTED.',
+  ),
+  resumeWindowMs: variable(
+    'STAFETT_RESUME_WINDOW',
+    '5s',
+    duration('0ms', '5m'),
+    'How long the waiting acquires of a broken pipeline keep their place, for the client to come back for them.',
+  ),
+  drainTimeoutMs: variable(
+    'STAFETT_DRAIN_TIMEOUT',
+    '10s',
+    duration('0ms', '10m'),
+    'How long a stopping server lets calls in flight finish before it cuts them off.',
+  ),
+} as const satisfies Record<string, Variable<unknown>>;
+
+type Variables = typeof VARIABLES;
+export type ConfigKey = keyof Variables;
+
+type Value<V extends Variable<unknown>> = z.output<V['type']['schema']> | (V['fallback'] extends string ? never : undefined);
+
+/** The configuration of a server. Durations are in ms, sizes in bytes. */
+export type Config = { readonly [K in ConfigKey]: Value<Variables[K]> };
