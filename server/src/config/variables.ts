@@ -50,9 +50,10 @@ export const VARIABLES = {
   lockRetentionMs: variable(
     'STAFETT_LOCK_RETENTION',
     '24h',
-    duration('1m', '8760h'),
+    duration('1s', '8760h'),
     'How long a lock that nobody holds or waits for is remembered, with its last holders.',
   ),
+  maxNamespaces: variable('STAFETT_MAX_NAMESPACES', '1000', integer(1, 1_000_000), 'How many namespaces there may be.'),
   maxWaitersPerLock: variable('STAFETT_MAX_WAITERS_PER_LOCK', '100000', integer(1, 10_000_000), 'How many acquires may wait for one name.'),
   maxSessions: variable('STAFETT_MAX_SESSIONS', '100000', integer(1, 10_000_000), 'How many sessions a namespace may have.'),
   maxLocksPerSession: variable(

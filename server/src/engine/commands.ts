@@ -99,6 +99,7 @@ export interface EngineLimits {
   readonly maxLocksPerSession: number;
   readonly maxSessions: number;
   readonly lockRetentionMs: number;
+  readonly maxNamespaces: number;
 }
 
 export interface BatchReply {

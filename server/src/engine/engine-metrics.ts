@@ -51,8 +51,8 @@ export class EngineMetrics {
   }
 
   #totalsOf(namespace: string) {
-    let totals = this.#totals.get(namespace);
-    if (!totals) this.#totals.set(namespace, (totals = { sessions: 0, held: 0, waiting: 0 }));
+    const totals = this.#totals.get(namespace) ?? { sessions: 0, held: 0, waiting: 0 };
+    this.#totals.set(namespace, totals);
     return totals;
   }
 

@@ -5,7 +5,7 @@ import type { RedisConnection } from '../redis/connection.js';
 import { NAMESPACES_KEY, namespaceOf, namespacePrefix, serverChannel } from '../redis/keys.js';
 import { type Library, loadLibrary } from '../redis/scripts.js';
 import type { Subscriber } from '../redis/subscriber.js';
-import { shuttingDown } from '../rpc/errors.js';
+import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
 import { decodeBatch, decodeMessage, encodeBatch } from './codec.js';
 import type { BatchReply, Command, EngineLimits } from './commands.js';
 import { EngineMetrics } from './engine-metrics.js';
@@ -28,7 +28,6 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #library: Library = loadLibrary(new URL('./scripts/engine.lua', import.meta.url), 'stafett');
   readonly #namespaces = new Map<string, NamespaceEngine>();
-  readonly #newcomers: ((engine: NamespaceEngine) => void)[] = [];
   readonly #metrics: EngineMetrics;
   readonly #stops: (() => unknown)[] = [];
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
@@ -38,11 +37,6 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#metrics = new EngineMetrics(options.registry);
-  }
-
-  /** Called with each namespace, once, before its first command. */
-  onNamespace(listener: (engine: NamespaceEngine) => void): void {
-    this.#newcomers.push(listener);
   }
 
   async start(): Promise<void> {
@@ -60,9 +54,11 @@ export class Engine {
     this.#stops.push(() => clearInterval(timer));
   }
 
+  /** @throws {StafettError} TOO_MANY_NAMESPACES */
   namespace(name: string): NamespaceEngine {
     let engine = this.#namespaces.get(name);
     if (!engine) {
+      if (this.#namespaces.size >= this.#options.limits.maxNamespaces) throw tooManyNamespaces();
       engine = this.#open(name);
       this.#register([name]);
     }
@@ -80,12 +76,12 @@ export class Engine {
     const prefix = namespacePrefix(namespace);
     const engine = new NamespaceEngine({
       namespace,
+      lockRetentionMs: this.#options.limits.lockRetentionMs,
       send: (commands) => this.#send(prefix, commands),
       onStats: (name, reply) => this.#metrics.onReply(name, reply),
       onCounts: (name, sessions, held, waiting) => this.#metrics.setCounts(name, sessions, held, waiting),
     });
     this.#namespaces.set(namespace, engine);
-    for (const listener of this.#newcomers) listener(engine);
     engine.setReady(this.#options.connection.ready);
     return engine;
   }

@@ -5,13 +5,15 @@ import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results
 
 /** How often what pub/sub may have lost is looked for, ms. */
 const RECHECK_MS = 1_000;
-/** How often names are looked at that may be forgotten, and how often a quiet namespace is looked at at all, ms. */
-const SWEEP_MS = 30_000;
+/** How often names are looked at that may be forgotten, and a quiet namespace is looked at at all, at the most and the least, ms. */
+const SWEEP_MS_MAX = 30_000;
+const SWEEP_MS_MIN = 500;
 /** A little after the deadline, so that it has passed by the clock of Redis, ms. */
 const TICK_MARGIN_MS = 2;
 
 export interface NamespaceEngineOptions {
   readonly namespace: string;
+  readonly lockRetentionMs: number;
   send(commands: Command[]): Promise<BatchReply>;
   onStats(namespace: string, reply: BatchReply): void;
   onCounts(namespace: string, sessions: number, held: number, waiting: number): void;
@@ -24,7 +26,7 @@ export interface NamespaceEngineOptions {
 export class NamespaceEngine {
   readonly namespace: string;
   /** What happened to this server's callers; `reask`: whatever they wait for may have happened unheard. */
-  readonly events = new EventEmitter<EngineEvents & { reask: [] }>();
+  readonly events = new EventEmitter<EngineEvents & { reask: [] }>().setMaxListeners(0);
   /** Reasons to look for lost events: somebody here waits for some. */
   readonly interests: (() => boolean)[] = [];
   readonly #options: NamespaceEngineOptions;
@@ -48,7 +50,8 @@ export class NamespaceEngine {
       },
     });
     this.#recheck = setInterval(() => this.recheck(), RECHECK_MS).unref();
-    this.#sweep = setInterval(() => this.sweep(), SWEEP_MS * (0.9 + Math.random() / 5)).unref();
+    const sweepMs = Math.min(SWEEP_MS_MAX, Math.max(SWEEP_MS_MIN, options.lockRetentionMs / 2));
+    this.#sweep = setInterval(() => this.sweep(), sweepMs * (0.9 + Math.random() / 5)).unref(); // not all servers at once
   }
 
   /** The result comes before the events that the same step caused. */
@@ -132,4 +135,3 @@ export class NamespaceEngine {
     }, ms).unref();
   }
 }
-

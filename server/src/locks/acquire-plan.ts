@@ -31,7 +31,8 @@ export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: 
   checkOwner(request);
   const leaseTtlMs = request.sessionId === '' ? leaseTtl(request, maxTtlMs) : 0;
   if (leaseTtlMs === 0 && !isId(request.sessionId)) throw sessionNotFound(request.sessionId);
-  if (leaseTtlMs === 0 && request.ttl) throw invalidField('ttl', 'must be absent with a session_id: the grant lives as long as its session');
+  if (leaseTtlMs === 0 && request.ttl)
+    throw invalidField('ttl', 'must be absent with a session_id: the grant lives as long as its session');
   if (request.requestId !== '') checkId('request_id', request.requestId);
   const waitMs = request.waitTimeout ? checkDuration('wait_timeout', request.waitTimeout, 0, WAIT_MS_MAX) : 0;
   const requestId = request.requestId || randomUUID();

@@ -1,6 +1,6 @@
+import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
 import type { AcquireResult, GrantedResult, Results } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
-import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
 import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import type { AcquirePlan } from './acquire-plan.js';

@@ -7,8 +7,8 @@ import type {
   AcquireResponse,
   ForceReleaseRequest,
   ListLocksRequest,
-  Owner,
   LockServiceImplementation,
+  Owner,
   WaitForUnlockRequest,
 } from '../gen/stafett/v1/lock.js';
 import type { StafettError } from '../rpc/errors.js';
@@ -98,13 +98,13 @@ function namespaces(options: LockServiceOptions, metrics: LockMetrics): (context
   const deadlines = new DeadlineQueue();
   const known = new Map<string, Namespace>();
   return ({ namespace }) => {
-    let found = known.get(namespace);
-    if (!found) {
-      const engine = all.namespace(namespace);
-      const acquires = new Acquires({ engine, serverId: all.serverId, deadlines, resumeWindowMs, metrics });
-      known.set(namespace, (found = { engine, acquires, unlocks: new Unlocks(engine) }));
-    }
-    return found;
+    const found = known.get(namespace);
+    if (found) return found;
+    const engine = all.namespace(namespace);
+    const acquires = new Acquires({ engine, serverId: all.serverId, deadlines, resumeWindowMs, metrics });
+    const opened = { engine, acquires, unlocks: new Unlocks(engine) };
+    known.set(namespace, opened);
+    return opened;
   };
 }
 

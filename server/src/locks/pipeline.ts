@@ -60,7 +60,8 @@ export class Pipeline {
   async #read(requests: AsyncIterable<PipelineRequest>): Promise<void> {
     try {
       for await (const { commands } of requests) {
-        if (commands.length > MESSAGE_MAX) throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
+        if (commands.length > MESSAGE_MAX)
+          throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
         for (const command of commands) this.#accept(command);
       }
     } catch (error) {
@@ -75,7 +76,8 @@ export class Pipeline {
     this.#inFlight++;
     try {
       if (id === 0n) throw invalidField('id', 'must be above 0');
-      if (this.#inFlight > this.#options.maxInFlight) throw streamLimit(`more than ${this.#options.maxInFlight} commands in flight on one stream`);
+      if (this.#inFlight > this.#options.maxInFlight)
+        throw streamLimit(`more than ${this.#options.maxInFlight} commands in flight on one stream`);
       this.#carryOut(id, command);
     } catch (error) {
       this.#answer(id, this.#error(error as Error));

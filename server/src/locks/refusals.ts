@@ -1,7 +1,7 @@
 import { Status } from 'nice-grpc-common';
 import type { AcquireResult, HolderView, LockView } from '../engine/commands.js';
-import { EndReason } from '../gen/stafett/v1/lock.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
+import { EndReason } from '../gen/stafett/v1/lock.js';
 import { type Metadata, StafettError } from '../rpc/errors.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import { toHolder } from './lock-views.js';
@@ -47,7 +47,8 @@ function holderMetadata(blockers: LockView[]): Metadata {
 export function lockNotHeld(lockId: string, blockers: LockView[] = [], how: number = EndReason.EXPIRED): StafettError {
   const names = (Array.isArray(blockers) ? blockers : []).filter((view) => view[1]);
   const now = names.map((view) => `${quote(view[0])} is now held by ${describe(view[1])}`).join('; ');
-  const what = lockId === '' ? 'the fencing_token is not the present holder’s' : `lock ${lockId} is not held: ${HOW_ENDED[how] ?? 'it has ended'}`;
+  const what =
+    lockId === '' ? 'the fencing_token is not the present holder’s' : `lock ${lockId} is not held: ${HOW_ENDED[how] ?? 'it has ended'}`;
   return new StafettError(
     Status.FAILED_PRECONDITION,
     ErrorReason.LOCK_NOT_HELD,
@@ -66,7 +67,9 @@ export function lockHeldBySession(lockId: string): StafettError {
 }
 
 export function cancelled(lockId: string): StafettError {
-  return new StafettError(Status.CANCELLED, ErrorReason.CANCELLED, `the acquire ${lockId} was cancelled by its caller`, { lock_id: lockId });
+  return new StafettError(Status.CANCELLED, ErrorReason.CANCELLED, `the acquire ${lockId} was cancelled by its caller`, {
+    lock_id: lockId,
+  });
 }
 
 export function streamLimit(what: string): StafettError {

@@ -94,7 +94,8 @@ class Watch {
   }
 
   #push(event: WaitForUnlockResponse): void {
-    if (this.#events.length >= EVENTS_MAX) return this.end(streamLimit(`more than ${EVENTS_MAX} events wait for a reader that does not read`));
+    if (this.#events.length >= EVENTS_MAX)
+      return this.end(streamLimit(`more than ${EVENTS_MAX} events wait for a reader that does not read`));
     this.#events.push(event);
     this.#wake();
   }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
 import type { Library } from './scripts.js';
-import type { RedisTarget } from './target.js';
+import { describeTarget, type RedisTarget } from './target.js';
 
 export interface RedisConnectionOptions {
   readonly target: RedisTarget;
@@ -35,8 +35,12 @@ export class RedisConnection {
    * Resolves when the connection is ready for the first time.
    * @throws {Error} for the operator: with the address and what to do about it.
    */
-  connect(): Promise<void> {
-    return connectFirst(this.#redis, this.#options.target, this.#options.connectTimeoutMs ?? 10_000);
+  async connect(): Promise<void> {
+    const { target, connectTimeoutMs = 10_000 } = this.#options;
+    await connectFirst(this.#redis, target, connectTimeoutMs);
+    // Who may not ask for it is trusted to have the right one.
+    const info = await this.#redis.info('server').catch(() => '');
+    checkVersion(info, describeTarget(target));
   }
 
   get ready(): boolean {
@@ -124,6 +128,16 @@ export class RedisConnection {
     if (ready) this.#timesReady++;
     for (const listener of [...this.#listeners]) listener(ready);
   }
+}
+
+/**
+ * Redis functions came with Redis 7; Valkey has had them from the start.
+ * @throws {Error} for the operator, if `info`, the answer to INFO, tells of an older Redis.
+ */
+export function checkVersion(info: string, address: string): void {
+  const version = /^redis_version:((\d+)\.\S*)/m.exec(info);
+  if (version === null || Number(version[2]) >= 7) return;
+  throw new Error(`the Redis at ${address} is version ${version[1]}; it must be Redis 7.0 or later, or any Valkey`);
 }
 
 function isUnknownFunction(error: unknown): boolean {

@@ -122,7 +122,7 @@ class Keeper implements EmbeddedRedis {
     this.#lastLines = [];
     const args = ['-c', WATCHED, 'stafett-redis', this.dir, this.binary, ...redisArguments(this.dir, this.#socket)];
     // A process group of its own: Ctrl-C in the terminal reaches the server, which then still needs its Redis to end well.
-    const child = spawn('sh', args, { detached: true, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    const child = spawn('/bin/sh', args, { detached: true, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) if (stream !== null) this.#forwardLog(stream);
     // Neither the pipes nor the child keep this process alive.

@@ -36,6 +36,16 @@ export function redisUnavailable(retryDelayMs = 500): StafettError {
   );
 }
 
+export function tooManyNamespaces(): StafettError {
+  return new StafettError(
+    Status.RESOURCE_EXHAUSTED,
+    ErrorReason.TOO_MANY_NAMESPACES,
+    'the server knows as many namespaces as it may; use one for each application, or raise STAFETT_MAX_NAMESPACES',
+    {},
+    60_000,
+  );
+}
+
 export function shuttingDown(): StafettError {
   return new StafettError(
     Status.UNAVAILABLE,

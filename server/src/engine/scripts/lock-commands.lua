@@ -15,9 +15,8 @@ end
 
 -- A wait is over without success.
 local function giveUp(id, acquire)
-  local result = {'contended', blockersOf(acquire[NAMES])}
   drop(id, acquire)
-  return result
+  return {'contended', blockersOf(acquire[NAMES])}
 end
 
 -- The same request again, perhaps through another server: its grant, or its place in the queue.

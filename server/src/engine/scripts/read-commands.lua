@@ -37,7 +37,8 @@ end
 -- {list, prefix, after, limit, active 0|1} -> {locks, views, last name looked at or ''}
 commands.list = function(command)
   local _, prefix, after, limit, active = unpack(command)
-  local from = after ~= '' and '(' .. after or (prefix == '' and '-' or '[' .. prefix)
+  local from = prefix == '' and '-' or '[' .. prefix
+  if after ~= '' and string.sub(after, 1, #prefix) == prefix then from = '(' .. after end -- else: from another list
   local to = prefix == '' and '+' or '(' .. prefix .. '\255' -- no UTF-8 has this byte
   local names = call('ZRANGEBYLEX', P .. 'names', from, to, 'LIMIT', 0, limit)
   local views = {}

@@ -1,0 +1,10 @@
+export type { SessionState } from './connection.js';
+export type { DurationLike } from './durations.js';
+export { type ClientReason, StafettError, type StafettErrorOptions } from './errors.js';
+export { FencedStore, type TokenStore } from './fenced-store.js';
+export { Lock } from './lock.js';
+export type { AcquireOptions, Locks, TryLock, TryOptions, TryResult } from './locks.js';
+export type { ConnectOptions } from './options.js';
+export { connect, type Session, type Stafett } from './stafett.js';
+export type { ContentionView, HoldEnd, HolderView, LockView, PastHolderView, WhoView } from './views.js';
+export type { WatchEvent } from './watch.js';

@@ -1,0 +1,78 @@
+import { sessionLost } from './errors.js';
+import type { KeepAliveRequest, KeepAliveResponse } from './gen/stafett/v1/session.js';
+import type { SessionLife } from './life.js';
+import type { Link } from './link.js';
+import { Outgoing } from './outgoing.js';
+
+/** Keepalives in one TTL. One that is not answered before the next is due ends the link. */
+const PER_TTL = 3;
+
+export interface KeepAliveEvents {
+  /** The server confirmed the session: for the first time on this link, or again. */
+  onConfirmed(): void;
+  onRevoked(lockIds: string[]): void;
+  /** The server is about to stop. */
+  onMoving(): void;
+}
+
+/** Keeps a session alive over one link, until that breaks. */
+export class KeepAlive {
+  readonly #outgoing = new Outgoing<KeepAliveRequest>(1);
+  readonly #sentAt = new Map<bigint, number>();
+  #sequence = 0n;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly life: SessionLife,
+    private readonly events: KeepAliveEvents,
+  ) {}
+
+  start(): void {
+    void this.#converse();
+    this.#send();
+    this.#timer = setInterval(() => this.#beat(), this.life.ttlMs / PER_TTL);
+    this.link.broken.addEventListener('abort', () => {
+      clearInterval(this.#timer);
+      this.#outgoing.end();
+    });
+  }
+
+  #beat(): void {
+    if (this.#sentAt.size > 0) this.link.break(new Error('a keepalive was not answered in time'));
+    else this.#send();
+  }
+
+  #send(): void {
+    this.#sequence++;
+    this.#sentAt.set(this.#sequence, performance.now());
+    this.#outgoing.push({ sequence: this.#sequence, sessionIds: [this.life.id] });
+  }
+
+  async #converse(): Promise<void> {
+    const { link } = this;
+    try {
+      for await (const response of link.sessions.keepAlive(requests(this.#outgoing), { signal: link.broken })) this.#onResponse(response);
+      link.break(new Error('the server ended the stream of keepalives'));
+    } catch (error) {
+      link.break(error);
+    }
+  }
+
+  #onResponse({ sequence, states, moving }: KeepAliveResponse): void {
+    const sentAt = this.#sentAt.get(sequence);
+    this.#sentAt.delete(sequence);
+    if (moving) this.events.onMoving();
+    const state = states.find(({ sessionId }) => sessionId === this.life.id);
+    if (!state) return;
+    if (!state.alive) return this.life.lose(sessionLost('the server does not know it any more'));
+    if (state.revokedLockIds.length > 0) this.events.onRevoked(state.revokedLockIds);
+    if (sentAt === undefined) return;
+    this.life.confirm(sentAt);
+    this.events.onConfirmed();
+  }
+}
+
+async function* requests(outgoing: Outgoing<KeepAliveRequest>) {
+  for await (const [request] of outgoing.batches()) yield request as KeepAliveRequest;
+}
