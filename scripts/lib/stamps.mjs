@@ -35,5 +35,7 @@ export function filesOf(path) {
   const entry = statSync(inProject(path), { throwIfNoEntry: false });
   if (entry === undefined) return [];
   if (!entry.isDirectory()) return [path];
-  return readdirSync(inProject(path)).sort().flatMap((name) => filesOf(`${path}/${name}`));
+  return readdirSync(inProject(path))
+    .sort()
+    .flatMap((name) => filesOf(`${path}/${name}`));
 }

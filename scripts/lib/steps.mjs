@@ -24,15 +24,15 @@ export async function runMain(main) {
  * Runs a command of the project to its end. Its output goes to stderr.
  * @throws {Stop} when it fails.
  */
-export async function run(command, args, options = {}) {
-  const { code, signal } = await exitOf(command, args, { stdio: ['ignore', 2, 2], ...options });
-  if (code !== 0) throw new Stop(`${shown(command, args)} failed (${signal ?? `exit code ${code}`}); the lines above say why`);
+export async function run(command, args, shown = shownAs(command, args)) {
+  const { code, signal } = await exitOf(command, args, { stdio: ['ignore', 2, 2] });
+  if (code !== 0) throw new Stop(`\`${shown}\` failed (${signal ?? `exit code ${code}`}); the lines above say why`);
 }
 
 /** Runs npm: the very one that runs this script, if one does. */
 export function runNpm(args) {
   const cli = process.env.npm_execpath;
-  return cli === undefined ? run('npm', args) : run(process.execPath, [cli, ...args]);
+  return cli === undefined ? run('npm', args) : run(process.execPath, [cli, ...args], `npm ${args.join(' ')}`);
 }
 
 /** How a command ends: `{ code, signal }`. Its input and output are this process' own unless told otherwise. */
@@ -49,8 +49,8 @@ export function succeeds(command, args, timeoutMs = 10_000) {
   return spawnSync(command, args, { cwd: root, stdio: 'ignore', timeout: timeoutMs }).status === 0;
 }
 
-/** The command as a person would write it in the directory of the project. */
-function shown(command, args) {
+/** As a person would write it in the directory of the project. */
+function shownAs(command, args) {
   const name = command.startsWith(root) ? command.slice(root.length).replace('node_modules/.bin/', '') : command;
   return [name, ...args].join(' ');
 }
