@@ -1,0 +1,69 @@
+import { connect, type Stafett } from '@stafett/client';
+import { randomNumbers, type Transaction } from './plan.js';
+import { Stores } from './stores.js';
+import { carryOut, finishPredecessor, type Step, workFor } from './transaction.js';
+
+/** One node of the service: a process that is handed transactions and carries them out, with locks or without. */
+
+export interface NodeOptions {
+  readonly name: string;
+  readonly dir: string;
+  readonly seed: number;
+  /** Of the Stafett server; none: without locks. */
+  readonly address: string | undefined;
+  readonly ttl: string;
+}
+
+/** What a node tells the coordinator. */
+export type NodeMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'began'; readonly transaction: string; readonly waitedMs: number }
+  | { readonly type: 'done'; readonly transaction: string }
+  | { readonly type: 'failed'; readonly transaction: string; readonly error: string };
+
+const options: NodeOptions = JSON.parse(process.argv[2] as string);
+const stores = new Stores(options.dir);
+const work = workFor(randomNumbers(options.seed));
+const { name: host } = options;
+const stafett = options.address ? await connect(options.address, { client: 'tax-return-service', host, ttl: options.ttl }) : undefined;
+
+process.on('message', (transaction: Transaction) => void handle(transaction));
+process.on('disconnect', () => process.exit());
+tell({ type: 'ready' });
+
+async function handle(transaction: Transaction): Promise<void> {
+  try {
+    if (stafett) await withLocks(stafett, transaction);
+    else await withoutLocks(transaction);
+    tell({ type: 'done', transaction: transaction.id });
+  } catch (error) {
+    tell({ type: 'failed', transaction: transaction.id, error: String(error) });
+  }
+}
+
+async function withLocks({ locks }: Stafett, { id, customers }: Transaction): Promise<void> {
+  const asked = performance.now();
+  const purpose = `tax return ${id}`;
+  await locks.run(
+    customers,
+    async (lock) => {
+      tell({ type: 'began', transaction: id, waitedMs: performance.now() - asked });
+      const step: Step = { stores, work, assertHeld: () => lock.assertHeld(), token: lock.fencingToken };
+      for (const customer of customers) {
+        await finishPredecessor(step, customer);
+        await carryOut(step, customer, id);
+      }
+    },
+    { purpose },
+  );
+}
+
+async function withoutLocks({ id, customers }: Transaction): Promise<void> {
+  tell({ type: 'began', transaction: id, waitedMs: 0 });
+  const step: Step = { stores, work, assertHeld: () => {}, token: 0n };
+  for (const customer of customers) await carryOut(step, customer, id);
+}
+
+function tell(message: NodeMessage): void {
+  if (process.connected) process.send?.(message);
+}

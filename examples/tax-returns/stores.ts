@@ -1,0 +1,90 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/** The stores of the tax authority: files without any protection of their own, but that each is written whole or not at all. */
+
+export interface Document {
+  readonly version: number;
+  /** Which transaction made which version. */
+  readonly changes: readonly { readonly transaction: string; readonly version: number }[];
+  /** The highest fencing token that has written it. */
+  readonly token: string;
+}
+
+export interface JournalEntry {
+  readonly kind: 'return' | 'letter';
+  readonly transaction: string;
+  readonly version: number;
+}
+
+export interface Letter {
+  readonly transaction: string;
+  readonly version: number;
+}
+
+export class Stores {
+  #writes = 0;
+
+  constructor(private readonly dir: string) {}
+
+  readDocument(customer: string): Promise<Document> {
+    return this.#read(`documents/${customer}`, { version: 0, changes: [], token: '0' });
+  }
+
+  /** The one store that checks: it refuses what an earlier holder of the lock brings. (Here not in one step; see FencedStore.) */
+  async writeDocument(customer: string, document: Document): Promise<void> {
+    const { token } = await this.readDocument(customer);
+    if (BigInt(document.token) < BigInt(token)) throw new Error(`${customer}: token ${document.token} is older than ${token}`);
+    await this.#write(`documents/${customer}`, document);
+  }
+
+  readJournal(customer: string): Promise<JournalEntry[]> {
+    return this.#read(`journal/${customer}`, []);
+  }
+
+  writeJournal(customer: string, entries: readonly JournalEntry[]): Promise<void> {
+    return this.#write(`journal/${customer}`, entries);
+  }
+
+  readLetter(customer: string, transaction: string): Promise<Letter | undefined> {
+    return this.#read(`letters/${customer}/${transaction}`, undefined);
+  }
+
+  writeLetter(customer: string, letter: Letter): Promise<void> {
+    return this.#write(`letters/${customer}/${letter.transaction}`, letter);
+  }
+
+  readClosedTickets(customer: string): Promise<string[]> {
+    return this.#read(`tickets/${customer}`, []);
+  }
+
+  writeClosedTickets(customer: string, transactions: readonly string[]): Promise<void> {
+    return this.#write(`tickets/${customer}`, transactions);
+  }
+
+  readIndex(customer: string): Promise<number> {
+    return this.#read(`index/${customer}`, 0);
+  }
+
+  writeIndex(customer: string, version: number): Promise<void> {
+    return this.#write(`index/${customer}`, version);
+  }
+
+  async #read<T>(path: string, fallback: T): Promise<T> {
+    try {
+      return JSON.parse(await readFile(join(this.dir, path), 'utf8')) as T;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return fallback;
+      throw error;
+    }
+  }
+
+  /** By way of a file of its own, so that a process that is killed leaves no half of one. */
+  async #write(path: string, value: unknown): Promise<void> {
+    const target = join(this.dir, path);
+    const draft = `${target}.${process.pid}.${this.#writes++}`;
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(draft, JSON.stringify(value));
+    await rename(draft, target);
+  }
+}
