@@ -1,6 +1,6 @@
 // npm test: installs what is missing, builds, and runs the tests. Arguments go to vitest: `npm test -- lock` runs the files
 // with `lock` in their path, `npm test -- --project unit` one project. Its last line is `N passed, N failed`.
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './lib/build.mjs';
 import { installPackages } from './lib/prerequisites.mjs';
@@ -16,8 +16,10 @@ await runMain(async () => {
   mkdirSync(stateDir, { recursive: true });
   try {
     const { code, signal } = await runVitest(report, redis);
-    process.stdout.write(`\n${summary(report)}\n`);
+    const { passed, failed, skipped } = count(readReport(report));
     process.exitCode = signal === null ? code : 1;
+    if (process.exitCode !== 0 && failed === 0) step('vitest failed although no test did; the lines above say why');
+    process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`);
   } finally {
     rmSync(report, { force: true });
   }
@@ -33,20 +35,13 @@ async function runVitest(report, env) {
   return result;
 }
 
-function summary(report) {
-  const result = readReport(report);
-  if (result === undefined) return '0 passed, 0 failed';
+function count({ testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests }) {
   // A file that could not even be loaded has no test that could fail.
-  const broken = result.testResults.filter(({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0).length;
-  const skipped = result.numPendingTests + result.numTodoTests;
-  return `${result.numPassedTests} passed, ${result.numFailedTests + broken} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+  const broken = testResults.filter(({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0).length;
+  return { passed: numPassedTests, failed: numFailedTests + broken, skipped: numPendingTests + numTodoTests };
 }
 
 function readReport(file) {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    step('vitest left no report');
-    return undefined;
-  }
+  const nothing = { testResults: [], numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : nothing;
 }

@@ -1,0 +1,168 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, describeConfig, type Environment, parseConfig } from '../../server/src/config/config.js';
+import { renderConfigurationDoc, renderHelp } from '../../server/src/config/docs.js';
+import { VARIABLES } from '../../server/src/config/variables.js';
+
+function problemsOf(env: Environment): readonly string[] {
+  try {
+    parseConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe('the configuration', () => {
+  it('has the documented defaults', () => {
+    expect(parseConfig({})).toEqual({
+      grpcAddress: { host: '127.0.0.1', port: 50051 },
+      httpAddress: { host: '127.0.0.1', port: 8080 },
+      insecure: false,
+      logLevel: 'info',
+      maxTtlMs: 30_000,
+      lockRetentionMs: 86_400_000,
+      maxWaitersPerLock: 100_000,
+      maxSessions: 100_000,
+      maxLocksPerSession: 100_000,
+      maxCommandsPerStream: 200_000,
+      maxMessageBytes: 4_194_304,
+      resumeWindowMs: 5_000,
+      drainTimeoutMs: 10_000,
+    });
+  });
+
+  it('takes an empty variable for an unset one', () => {
+    expect(parseConfig({ STAFETT_MAX_TTL: '', REDIS_URL: ' ' })).toEqual(parseConfig({}));
+  });
+
+  it.each([
+    ['250ms', 250],
+    ['5s', 5_000],
+    ['2m', 120_000],
+    ['0ms', 0],
+  ])('reads the duration %s', (text, ms) => {
+    expect(parseConfig({ STAFETT_DRAIN_TIMEOUT: text }).drainTimeoutMs).toBe(ms);
+  });
+
+  it.each([
+    ['STAFETT_MAX_TTL', '10'],
+    ['STAFETT_MAX_TTL', '-5s'],
+    ['STAFETT_MAX_TTL', '1.5s'],
+    ['STAFETT_MAX_TTL', '999ms'],
+    ['STAFETT_MAX_TTL', '25h'],
+    ['STAFETT_MAX_SESSIONS', '0'],
+    ['STAFETT_MAX_SESSIONS', '1e3'],
+    ['STAFETT_MAX_SESSIONS', 'many'],
+    ['STAFETT_MAX_MESSAGE_BYTES', '999999999999999999'],
+    ['STAFETT_INSECURE', 'yes'],
+    ['STAFETT_LOG_LEVEL', 'loud'],
+    ['STAFETT_GRPC_ADDRESS', '50051'],
+    ['STAFETT_GRPC_ADDRESS', ':50051'],
+    ['STAFETT_GRPC_ADDRESS', '::1:50051'],
+    ['STAFETT_GRPC_ADDRESS', '127.0.0.1:65536'],
+    ['STAFETT_HTTP_ADDRESS', 'http://127.0.0.1:80'],
+  ])('refuses %s=%s, and says which, what and what else', (name, value) => {
+    const [problem, ...others] = problemsOf({ [name]: value });
+    expect(problem).toContain(`${name}="${value}": must be`);
+    expect(others).toEqual([]);
+  });
+
+  it('tells all problems at once', () => {
+    const problems = problemsOf({ STAFETT_MAX_TTL: 'x', STAFETT_INSECURE: 'x', STAFETT_FOO: 'x', STAFETT_HTTP_ADDRESS: '0.0.0.0:80' });
+    expect(problems.map((problem) => /^\w+/.exec(problem)?.[0]).sort()).toEqual([
+      'STAFETT_FOO',
+      'STAFETT_HTTP_ADDRESS',
+      'STAFETT_INSECURE',
+      'STAFETT_MAX_TTL',
+    ]);
+  });
+});
+
+describe('an address that other machines can reach', () => {
+  it.each(['0.0.0.0:1', '[::]:1', '10.0.0.1:1', 'example.org:1', '127.0.0.1.example.org:1'])('is refused: %s', (value) => {
+    expect(problemsOf({ STAFETT_GRPC_ADDRESS: value })[0]).toContain('STAFETT_INSECURE=true');
+    expect(problemsOf({ STAFETT_HTTP_ADDRESS: value })[0]).toContain('no authentication');
+  });
+
+  it('is allowed once somebody said so', () => {
+    expect(parseConfig({ STAFETT_GRPC_ADDRESS: '[::]:1', STAFETT_INSECURE: 'true' }).grpcAddress).toEqual({ host: '::', port: 1 });
+  });
+
+  it.each(['127.0.0.1:1', '127.9.9.9:1', '[::1]:1', 'localhost:1'])('is not %s', (value) => {
+    expect(problemsOf({ STAFETT_GRPC_ADDRESS: value })).toEqual([]);
+  });
+});
+
+describe('an unknown variable', () => {
+  it.each([
+    ['STAFETT_MAX_TLL', 'STAFETT_MAX_TTL'],
+    ['STAFETT_GRPC_ADRESS', 'STAFETT_GRPC_ADDRESS'],
+    ['STAFETT_HTTP_PORT', 'STAFETT_HTTP_ADDRESS'],
+    ['STAFETT_LOGLEVEL', 'STAFETT_LOG_LEVEL'],
+  ])('%s is refused with the question whether %s was meant', (name, meant) => {
+    expect(problemsOf({ [name]: 'x' })).toEqual([`${name}: there is no such variable; did you mean ${meant}?`]);
+  });
+
+  it('is no matter when it belongs to our tools or the platform', () => {
+    const env = {
+      STAFETT_TEST_REDIS: 'x',
+      STAFETT_BENCH_SECONDS: '1',
+      STAFETT_SERVICE_HOST: '10.0.0.1',
+      STAFETT_SERVICE_PORT_GRPC: '50051',
+      STAFETT_PORT: 'tcp://10.0.0.1:50051',
+      STAFETT_PORT_50051_TCP_ADDR: '10.0.0.1',
+      STAFETT_METRICS_SERVICE_HOST: '10.0.0.1',
+    };
+    expect(problemsOf(env)).toEqual([]);
+  });
+});
+
+describe('REDIS_URL', () => {
+  it.each([
+    ['redis://h', { kind: 'tcp', host: 'h', port: 6379, tls: false, db: 0 }],
+    ['rediss://u:p%40%2F@h:1/3', { kind: 'tcp', host: 'h', port: 1, tls: true, username: 'u', password: 'p@/', db: 3 }],
+    ['redis://:p@[::1]:2', { kind: 'tcp', host: '::1', port: 2, tls: false, password: 'p', db: 0 }],
+    ['unix:///run/redis.sock', { kind: 'unix', path: '/run/redis.sock' }],
+    ['unix:/run/redis.sock', { kind: 'unix', path: '/run/redis.sock' }],
+  ])('%s is understood', (url, target) => {
+    expect(parseConfig({ REDIS_URL: url }).redisTarget).toEqual(target);
+  });
+
+  it.each([
+    ['redis+sentinel://a,b/main', 'not yet supported by this version'],
+    ['redis+cluster://a,b', 'not yet supported by this version'],
+    ['http://h', 'must be redis://'],
+    ['h:6379', 'must be redis://'],
+    ['redis:///', 'names no host'],
+    ['redis://h/x', 'must be a number'],
+    ['redis://h?db=1', 'takes no parameters'],
+    ['redis://u:p#q@h', 'percent-encoded'],
+    ['unix://run/redis.sock', 'must be absolute'],
+  ])('%s is refused: %s', (url, problem) => {
+    expect(problemsOf({ REDIS_URL: url })).toEqual([expect.stringMatching(/^REDIS_URL=/)]);
+    expect(problemsOf({ REDIS_URL: url })[0]).toContain(problem);
+  });
+
+  it.each(['http://u:geheim@h', 'redis://u:geheim#@h', 'redis://u:ge@geheim@h/x', 'redis+sentinel://:geheim@h', 'redis://u:geheim@h/1'])(
+    'is never shown with its password: %s',
+    (url) => {
+      expect([...problemsOf({ REDIS_URL: url }), describeConfig({ REDIS_URL: url })].join('\n')).not.toContain('geheim');
+    },
+  );
+});
+
+describe('what is written about the configuration', () => {
+  it('docs/configuration.md is what the table says', () => {
+    const file = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+    expect(file, 'renew it by the command in its second line').toBe(renderConfigurationDoc());
+  });
+
+  it('--help and --check-config know every variable', () => {
+    for (const { env } of Object.values(VARIABLES)) {
+      expect(renderHelp('1')).toContain(env);
+      expect(describeConfig({})).toContain(env);
+    }
+  });
+});
