@@ -1,4 +1,5 @@
 import type { StafettError } from './errors.js';
+import type { Timestamp } from './gen/google/protobuf/timestamp.js';
 import type { SessionLife } from './life.js';
 
 /** What one successful acquire gave: shared by the lock that asked for it and by nested ones that found it held. */
@@ -13,7 +14,7 @@ export class Grant {
     readonly lockId: string,
     readonly names: readonly string[],
     readonly fencingToken: bigint,
-    readonly acquireTime: Date,
+    readonly acquireTime: Timestamp | undefined,
   ) {
     life.grants.set(lockId, this);
   }

@@ -1,5 +1,6 @@
 import { lockLost, StafettError } from './errors.js';
 import type { Grant } from './grant.js';
+import { toDate } from './views.js';
 
 /**
  * A lock that was acquired. **It may be lost while the work under it goes on**: when the process or the network stalls for
@@ -45,7 +46,7 @@ export class Lock implements AsyncDisposable {
 
   /** When it was granted, by the clock of Redis. */
   get acquireTime(): Date {
-    return this.#first.acquireTime;
+    return toDate(this.#first.acquireTime);
   }
 
   /** Is it certainly still held? Compares with the clock each time it is asked. */

@@ -7,15 +7,7 @@ import type { SessionLife } from './life.js';
 import { Lock } from './lock.js';
 import { toWait } from './pipeline.js';
 import { type Scope, Scopes } from './scope.js';
-import {
-  type ContentionView,
-  type LockView,
-  type PastHolderView,
-  toContentionView,
-  toDate,
-  toLockView,
-  toPastHolderView,
-} from './views.js';
+import { type ContentionView, type LockView, type PastHolderView, toContentionView, toLockView, toPastHolderView } from './views.js';
 import { type WatchEvent, watch } from './watch.js';
 
 /** How an acquire is shown to others, and how it is given up. */
@@ -189,15 +181,19 @@ export class Locks {
   }
 
   async #giveBack(grants: readonly Grant[]): Promise<void> {
-    const unused = grants.filter((grant) => --grant.users === 0);
-    await Promise.all(unused.map((grant) => this.#release(grant)));
+    const released: Promise<void>[] = [];
+    for (const grant of grants) if (--grant.users === 0) released.push(this.#release(grant));
+    if (released.length > 1) await Promise.all(released);
+    else await released[0];
   }
 
-  async #release(grant: Grant): Promise<void> {
-    const { life, lockId, names, lost } = grant;
-    if (lost) throw new StafettError('FAILED_PRECONDITION', 'LOCK_NOT_HELD', lockLost(names, lost).message, { cause: lost });
+  #release({ life, lockId, names, lost }: Grant): Promise<void> {
+    if (lost) {
+      const { message } = lockLost(names, lost);
+      return Promise.reject(new StafettError('FAILED_PRECONDITION', 'LOCK_NOT_HELD', message, { cause: lost }));
+    }
     life.grants.delete(lockId);
-    await this.#connection.pipeline.release(life, lockId);
+    return this.#connection.pipeline.release(life, lockId);
   }
 }
 
@@ -228,5 +224,5 @@ function toRequest(names: string[], options: AcquireOptions, until: number, held
 }
 
 function toGrant({ lockId, names, fencingToken, acquireTime }: ProtoGrant, life: SessionLife): Grant {
-  return new Grant(life, lockId, names, fencingToken, toDate(acquireTime));
+  return new Grant(life, lockId, names, fencingToken, acquireTime);
 }

@@ -51,7 +51,7 @@ export class Pipeline {
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         this.#pending.delete(id);
-        this.#send(life, { $case: 'cancel', value: { sessionId: life.id, requestId: request.requestId } }, giveUpAt).catch(() => {});
+        this.#cancel(life, request.requestId, giveUpAt);
         reject(signal?.reason);
       };
       const settle = <T>(done: (value: T) => void) =>
@@ -68,8 +68,11 @@ export class Pipeline {
     });
   }
 
-  async release(life: SessionLife, lockId: string): Promise<void> {
-    await this.#send(life, { $case: 'release', value: { lockId } }, Number.POSITIVE_INFINITY);
+  release(life: SessionLife, lockId: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const command: Command = { $case: 'release', value: { lockId } };
+      this.#submit({ life, giveUpAt: Number.POSITIVE_INFINITY, waitUntil: undefined, command, resolve: () => resolve(), reject });
+    });
   }
 
   /** Refuses what waits for the answer to something that this session asked. */
@@ -86,10 +89,9 @@ export class Pipeline {
     }
   }
 
-  #send(life: SessionLife, command: Command, giveUpAt: number): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      this.#submit({ life, giveUpAt, waitUntil: undefined, command, resolve, reject });
-    });
+  #cancel(life: SessionLife, requestId: string, giveUpAt: number): void {
+    const command: Command = { $case: 'cancel', value: { sessionId: life.id, requestId } };
+    this.#submit({ life, giveUpAt, waitUntil: undefined, command, resolve: () => {}, reject: () => {} });
   }
 
   #submit(pending: Pending): bigint {

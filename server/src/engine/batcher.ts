@@ -2,7 +2,7 @@ import { redisUnavailable, type StafettError } from '../rpc/errors.js';
 import type { BatchReply, Command, CommandOf, Results, Verb } from './commands.js';
 
 /** Commands in one script call, at the most: keeps a call below a few milliseconds of Redis' time. */
-const BATCH_MAX = 256;
+const BATCH_MAX = 128;
 /** Script calls under way at once: while Redis works on one, the next is on its way. */
 const IN_FLIGHT_MAX = 2;
 /** Commands that may wait for Redis, at the most. */

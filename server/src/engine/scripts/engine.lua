@@ -18,6 +18,7 @@
 --@include queues.lua
 --@include expiry.lua
 --@include views.lua
+--@include short-way.lua
 --@include session-commands.lua
 --@include lock-commands.lua
 --@include read-commands.lua

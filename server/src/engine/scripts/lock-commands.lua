@@ -13,9 +13,10 @@ local function sameNames(a, b)
   return true
 end
 
--- A wait is over without success.
+-- A wait is over without success. Another server that still waits for it has to know.
 local function giveUp(id, acquire)
   drop(id, acquire)
+  if acquire[CALLER] ~= SERVER then tell(acquire[CALLER], {'dropped', id, RELEASED}) end
   return {'contended', blockersOf(acquire[NAMES])}
 end
 
@@ -76,6 +77,8 @@ end
 -- {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name, holder}...}}
 commands.acquire = function(command)
   local _, sid, rid, names, wait, owner, context, ttl = unpack(command)
+  local short = ttl == 0 and not context and #names == 1 and acquireShort(sid, rid, names[1], owner)
+  if short then return short end
   local id = join(sid, rid)
   if ttl == 0 and not alive(sid) then return {'gone'} end
   local known = readAcquire(id)
@@ -105,12 +108,13 @@ commands.acquire = function(command)
   return {'queued', acquire[SEQ], NOW}
 end
 
--- {timeout, lock} -> {contended, blockers} | {granted, ...}: it was granted just before | {none}
+-- {timeout, lock} -> {contended, blockers} | {granted, ...}: it was granted just before | {none}, or not this server's any more
 commands.timeout = function(command)
   local id = command[2]
   local acquire = readAcquire(id)
   if not acquire then return {'none'} end
   if acquire[STATE] == GRANTED then return granted(id, acquire) end
+  if acquire[CALLER] ~= SERVER then return {'none'} end
   return giveUp(id, acquire)
 end
 
@@ -161,6 +165,8 @@ end
 -- {release, lock} -> {released, ms it was held, first name} | {released} before | {not_held, lock, blockers, how}
 commands.release = function(command)
   local id = command[2]
+  local short = releaseShort(id)
+  if short then return short end
   local acquire = readAcquire(id)
   if acquire and acquire[STATE] == GRANTED and alive((split(id))) then
     finish(id, acquire, RELEASED)

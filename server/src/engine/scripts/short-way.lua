@@ -1,0 +1,41 @@
+-- What: the short way for what happens most: one name, under a session, that nobody waits for or watches. It does exactly
+--   what the general way does, without the tables that that needs, in two thirds of the time. Whatever is not so simple
+--   gets nil, and takes the general way, with nothing changed.
+
+-- {granted, ...} as `acquire`, or nil
+local function acquireShort(sid, rid, name, owner)
+  local deadline = deadlineOf(sid)
+  local packed = deadline > NOW and call('HGET', P .. 'lock:' .. name, 's')
+  if not packed or acquireCount(sid) >= LIMITS[2] then return nil end
+  local unlocks, queued, holder, rest = struct.unpack(LOCK, packed)
+  if holder ~= '' or queued > 0 then return nil end
+  local token = nextSeq()
+  local acquire = struct.pack(ACQUIRE, GRANTED, token, NOW, 0, SERVER, owner, '') .. name
+  if call('HSETNX', P .. 'acquires:' .. sid, rid, acquire) == 0 then return nil end -- a repetition
+  acquireCounts[sid] = acquireCounts[sid] + 1
+  call('HSET', P .. 'lock:' .. name, 's', struct.pack(LOCK, unlocks, 0, sid .. '.' .. rid) .. string.sub(packed, rest))
+  count(1, 0)
+  return {'granted', token, NOW, deadline, 0}
+end
+
+-- {released, ms it was held, name}, or nil
+local function releaseShort(id)
+  local sid, rid = split(id)
+  if isLease(sid) or not alive(sid) then return nil end
+  local packed = call('HGET', P .. 'acquires:' .. sid, rid)
+  if not packed then return nil end
+  local state, token, since, _, _, owner, _, name = struct.unpack(ACQUIRE, packed)
+  name = string.sub(packed, name)
+  if state ~= GRANTED or string.find(name, '\0', 1, true) then return nil end
+  local key = P .. 'lock:' .. name
+  packed = call('HGET', key, 's')
+  local unlocks, queued, _, watchers = struct.unpack(LOCK, packed)
+  if queued > 0 or watchers <= #packed then return nil end
+  unlocks = unlocks + 1
+  local past = struct.pack(PAST, RELEASED, token, since, NOW, sid, owner, ownerOf(sid))
+  call('HSET', key, 's', struct.pack(LOCK, unlocks, 0, ''), unlocks % HISTORY, past)
+  call('HDEL', P .. 'acquires:' .. sid, rid)
+  if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] - 1 end
+  count(-1, 0)
+  return {'released', NOW - since, name}
+end
