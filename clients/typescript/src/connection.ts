@@ -95,13 +95,14 @@ export class Connection {
 
   /** Makes one unary call, on the next server if this one is not available and the call may be repeated. */
   async call<T>(action: (link: Link) => Promise<T>, repeatable = true): Promise<T> {
+    const giveUpAt = performance.now() + this.#settings.connectTimeoutMs;
     for (let attempt = 1; ; attempt++) {
-      await this.session(performance.now() + this.#settings.connectTimeoutMs);
+      await this.session(giveUpAt);
       try {
         if (!this.#link) throw this.#unreachable();
         return await action(this.#link);
       } catch (cause) {
-        const again = repeatable && attempt < CALL_ATTEMPTS && !this.#closing.signal.aborted;
+        const again = repeatable && attempt < CALL_ATTEMPTS && performance.now() < giveUpAt && !this.#closing.signal.aborted;
         const error = StafettError.from(cause);
         if (!again || !(isUnavailable(cause) || error.reason === 'CONNECTION_FAILED')) throw error;
         await this.#pause(backoff(attempt + 2));
@@ -109,9 +110,9 @@ export class Connection {
     }
   }
 
-  /** A stream of a server, on whichever is connected now. */
-  async link(signal?: AbortSignal): Promise<Link> {
-    while (!this.#link) {
+  /** The link to whichever server is connected; undefined if none is until then. */
+  async link(until: number, signal?: AbortSignal): Promise<Link | undefined> {
+    while (!this.#link && performance.now() < until) {
       if (this.#closing.signal.aborted) throw closed();
       signal?.throwIfAborted();
       await this.#pause(BACKOFF_MS_MIN);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Connection } from './connection.js';
 import { type DurationLike, toMs } from './durations.js';
 import { lockLost, StafettError } from './errors.js';
@@ -161,7 +162,10 @@ export class Locks {
   /** Asks until there is an answer. A session that is lost meanwhile is followed by the next, unless it holds the context. */
   async #take(names: string[], options: AcquireOptions, until: number, heldLockIds: string[]): Promise<Grant | ContentionView> {
     const { signal } = options;
-    signal?.throwIfAborted();
+    if (signal) {
+      signal.throwIfAborted();
+      setMaxListeners(0, signal); // one signal for many acquires is no leak
+    }
     const giveUpAt = until === Number.POSITIVE_INFINITY ? performance.now() + this.#offlineTimeoutMs : until + GRACE_MS;
     while (true) {
       const found = this.#connection.session(giveUpAt, signal);

@@ -25,7 +25,8 @@ const RETRY_MS = 200;
 export async function* watch(connection: Connection, names: string[], until: number, signal?: AbortSignal): AsyncGenerator<WatchEvent> {
   const told = new Map<string, bigint>();
   while (performance.now() < until) {
-    const link = await connection.link(signal);
+    const link = await connection.link(until, signal);
+    if (!link) return;
     const ended = AbortSignal.any(signal ? [signal, link.broken] : [link.broken]);
     try {
       for await (const response of link.locks.waitForUnlock({ names, timeout: timeoutOf(until) }, { signal: ended })) {
@@ -51,12 +52,12 @@ function* news({ event }: WaitForUnlockResponse, told: Map<string, bigint>): Gen
   else if (event?.$case === 'unlocked') yield* onUnlock(event.value, told);
 }
 
-/** The first one is told; a later one, of another connection, only tells what was missed in between. */
+/** The first one is told, and one after a loss of Redis' data; one of a later connection only tells what was missed in between. */
 function* onSnapshot({ lock, unlockCount }: LockState, told: Map<string, bigint>): Generator<WatchEvent> {
   if (!lock) return;
   const before = told.get(lock.name);
   told.set(lock.name, unlockCount);
-  if (before === undefined) {
+  if (before === undefined || unlockCount < before) {
     yield { type: 'state', name: lock.name, lock: toLockView(lock), unlockCount };
     return;
   }

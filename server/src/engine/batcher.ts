@@ -24,8 +24,6 @@ export interface BatcherOptions {
   send(commands: Command[]): Promise<BatchReply>;
   /** Told after the results of the batch were handed out. */
   onReply(reply: BatchReply): void;
-  /** Told when a batch may have run without its reply arriving: events may be lost. */
-  onLost(): void;
 }
 
 /**
@@ -35,6 +33,8 @@ export interface BatcherOptions {
  */
 export class Batcher {
   readonly #options: BatcherOptions;
+  /** What is to be asked again, in its old order and before everything else. */
+  #again: Pending[] = [];
   #urgent: Pending[] = [];
   #normal: Pending[] = [];
   #inFlight = 0;
@@ -49,7 +49,7 @@ export class Batcher {
   }
 
   get size(): number {
-    return this.#urgent.length + this.#normal.length;
+    return this.#again.length + this.#urgent.length + this.#normal.length;
   }
 
   submit<V extends Verb>(command: CommandOf<V>, done: Callback<V>, urgent = false): void {
@@ -65,27 +65,41 @@ export class Batcher {
   setReady(ready: boolean): void {
     this.#down = !ready;
     if (ready) {
-      clearTimeout(this.#patience);
-      this.#patience = undefined;
+      this.#regainPatience();
       this.#givenUp = false;
       this.#schedule();
     } else {
-      this.#patience ??= setTimeout(() => this.#giveUp(redisUnavailable()), PATIENCE_MS).unref();
+      this.#losePatience();
     }
   }
 
   /** Refuses all that waits, and all that comes. */
   close(error: StafettError): void {
     clearTimeout(this.#patience);
-    this.#giveUp(error);
+    this.#givenUp = true;
+    this.#refuseAll(error);
   }
 
-  #giveUp(error: StafettError): void {
-    this.#givenUp = true;
-    const refused = [...this.#urgent, ...this.#normal];
+  /** While the connection is gone nothing more is taken in; a Redis that refuses to work is asked again by whoever comes. */
+  #losePatience(): void {
+    this.#patience ??= setTimeout(() => {
+      this.#patience = undefined;
+      this.#givenUp = this.#down;
+      this.#refuseAll(redisUnavailable());
+    }, PATIENCE_MS).unref();
+  }
+
+  #refuseAll(error: StafettError): void {
+    const refused = [...this.#again, ...this.#urgent, ...this.#normal];
+    this.#again = [];
     this.#urgent = [];
     this.#normal = [];
     for (const pending of refused) pending.done(error);
+  }
+
+  #regainPatience(): void {
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
   }
 
   #schedule(): void {
@@ -102,6 +116,7 @@ export class Batcher {
   }
 
   #take(): Pending[] {
+    if (this.#again.length > 0) return this.#again.splice(0, BATCH_MAX);
     const batch = this.#urgent.splice(0, BATCH_MAX);
     return batch.concat(this.#normal.splice(0, BATCH_MAX - batch.length));
   }
@@ -110,6 +125,7 @@ export class Batcher {
     this.#inFlight++;
     try {
       const reply = await this.#options.send(batch.map((pending) => pending.command));
+      if (!this.#down) this.#regainPatience();
       batch.forEach((pending, i) => pending.done(undefined, reply.results[i]));
       this.#options.onReply(reply);
     } catch (error) {
@@ -126,9 +142,9 @@ export class Batcher {
       return;
     }
     const [again, not] = [batch.filter(isRepeatable), batch.filter((pending) => !isRepeatable(pending))];
-    this.#normal = again.concat(this.#normal);
+    this.#again.push(...again);
     for (const pending of not) pending.done(error);
-    this.#options.onLost();
+    this.#losePatience();
     this.#pause();
   }
 

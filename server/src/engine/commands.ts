@@ -74,7 +74,7 @@ export interface Results {
   unwatch: ['unwatched'];
   inspect: ['lock', LockView, WaiterView[], PastView[]];
   list: ['locks', LockView[], last: string];
-  drain: ['drained', EngineEvent[], nextDeadline: number];
+  drain: ['drained', EngineEvent[], nextDeadline: number, left: number];
   sweep: ['swept', names: number, sessions: number, held: number, waiting: number];
 }
 

@@ -11,6 +11,8 @@ import type { BatchReply, Command, EngineLimits } from './commands.js';
 import { EngineMetrics } from './engine-metrics.js';
 import { NamespaceEngine } from './namespace-engine.js';
 
+/** How often a Redis that refuses to work is told, ms. */
+const WARN_EVERY_MS = 5_000;
 /** How often namespaces that other servers began to use are looked up, ms. */
 const NAMESPACES_MS = 60_000;
 
@@ -33,6 +35,7 @@ export class Engine {
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
   #seen = 0;
   #closed = false;
+  #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -89,10 +92,25 @@ export class Engine {
   async #send(prefix: string, commands: Command[]): Promise<BatchReply> {
     const started = performance.now();
     const batch = encodeBatch(this.serverId, this.#seen, this.#options.limits, commands);
-    const reply = decodeBatch(await this.#options.connection.callLibrary(this.#library, prefix, batch));
+    const reply = decodeBatch(await this.#call(prefix, batch));
     if (reply.seq > this.#seen) this.#seen = reply.seq;
     this.#metrics.onBatch(commands.length, performance.now() - started);
     return reply;
+  }
+
+  async #call(prefix: string, batch: Buffer): Promise<Buffer> {
+    const { connection, logger } = this.#options;
+    try {
+      return await connection.callLibrary(this.#library, prefix, batch);
+    } catch (error) {
+      // The loss of a connection is told where it happens; this is a Redis that is there and refuses to work.
+      if (connection.ready && performance.now() - this.#warnedAt > WARN_EVERY_MS) {
+        this.#warnedAt = performance.now();
+        const cause = error instanceof Error ? error.cause : undefined;
+        logger.warn({ problem: cause instanceof Error ? cause.message : String(error) }, 'Redis refuses to work; trying again');
+      }
+      throw error;
+    }
   }
 
   #onMessage(message: Buffer): void {

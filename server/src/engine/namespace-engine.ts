@@ -35,7 +35,6 @@ export class NamespaceEngine {
   #tickAt = Number.POSITIVE_INFINITY;
   #recheck: NodeJS.Timeout;
   #sweep: NodeJS.Timeout;
-  #lost = false;
   /** When the next session runs out, as the engine told just now, or 0. */
   #nextDeadline = 0;
 
@@ -45,9 +44,6 @@ export class NamespaceEngine {
     this.#batcher = new Batcher({
       send: options.send,
       onReply: (reply) => this.#onReply(reply),
-      onLost: () => {
-        this.#lost = true;
-      },
     });
     this.#recheck = setInterval(() => this.recheck(), RECHECK_MS).unref();
     const sweepMs = Math.min(SWEEP_MS_MAX, Math.max(SWEEP_MS_MIN, options.lockRetentionMs / 2));
@@ -69,19 +65,13 @@ export class NamespaceEngine {
   setReady(ready: boolean): void {
     this.#batcher.setReady(ready);
     if (!ready) return;
-    if (this.#lost) this.reask();
+    this.events.emit('reask'); // a reply may have been lost, or all that Redis knew
     this.sweep();
   }
 
   /** Fetches what other servers left for this one; whatever pub/sub has delivered already is known when it comes again. */
   recheck(): void {
     if (this.interests.some((interest) => interest())) this.#drain();
-  }
-
-  /** After a reply was lost: everybody asks again for what they wait for. */
-  reask(): void {
-    this.#lost = false;
-    this.events.emit('reask');
   }
 
   deliver(event: EngineEvent): void {
@@ -110,6 +100,7 @@ export class NamespaceEngine {
       if (!result) return;
       if (Array.isArray(result[1])) for (const event of result[1]) this.deliver(event);
       this.#nextDeadline = result[2];
+      if (result[3] > 0) this.#drain();
     });
   }
 

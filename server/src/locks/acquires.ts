@@ -16,6 +16,12 @@ interface Pending {
   startedAt: number;
   readonly listeners: Set<AcquireListener>;
   answered: boolean;
+  /** Its place in the queue, once it is known. */
+  ticket?: number;
+  /** A grant that was told before the place in the queue was. */
+  early?: GrantedResult;
+  /** Nobody waits for the answer any more. */
+  left: boolean;
   timeout?: Deadline;
   /** A lease is kept alive by this server while its caller waits. */
   keep?: Deadline;
@@ -50,13 +56,18 @@ export class Acquires {
   /** Asks the engine. A second caller with the same request joins the first. */
   start(plan: AcquirePlan, listener: AcquireListener): void {
     let pending = this.#pending.get(plan.lockId);
+    if (pending && !sameNames(pending.plan.names, plan.names)) {
+      listener(acquireRefusal(['reused', pending.plan.names], plan.sid));
+      return;
+    }
     if (pending) {
       pending.plan = plan;
       pending.answered = false;
+      pending.ticket = pending.early = undefined;
       pending.startedAt = performance.now();
       this.#disarm(pending);
     } else {
-      pending = { plan, startedAt: performance.now(), listeners: new Set(), answered: false };
+      pending = { plan, startedAt: performance.now(), listeners: new Set(), answered: false, left: false };
       this.#pending.set(plan.lockId, pending);
     }
     pending.listeners.add(listener);
@@ -68,7 +79,7 @@ export class Acquires {
     const pending = this.#pending.get(lockId);
     if (!pending?.listeners.delete(listener) || pending.listeners.size > 0) return;
     this.#forget(pending);
-    this.#options.engine.submit<'cancel'>(['cancel', lockId, ''], () => {});
+    this.#takeBack(lockId);
   }
 
   /** The caller's stream broke: it may come back, here or elsewhere, and finds its place. A lease has nobody to come back. */
@@ -80,8 +91,13 @@ export class Acquires {
     this.#disarm(pending);
     pending.orphaned = this.#options.deadlines.add(this.#options.resumeWindowMs, () => {
       this.#forget(pending);
-      this.#options.engine.submit<'cancel'>(['cancel', lockId, this.#options.serverId], () => {});
+      this.#takeBack(lockId);
     });
+  }
+
+  /** Unless the acquire was asked again through another server: then it is that one's. */
+  #takeBack(lockId: string): void {
+    this.#options.engine.submit<'cancel'>(['cancel', lockId, this.#options.serverId], () => {});
   }
 
   #ask(pending: Pending): void {
@@ -90,13 +106,14 @@ export class Acquires {
 
   #onResult(pending: Pending, error: Error | undefined, result?: AcquireResult): void {
     const { lockId, sid } = pending.plan;
+    if (pending.left && (result?.[0] === 'granted' || result?.[0] === 'queued')) return this.#takeBack(lockId);
     if (pending.answered || this.#pending.get(lockId) !== pending) return;
     if (error || !result) return this.#answer(pending, error);
     switch (result[0]) {
       case 'granted':
         return this.#grant(pending, result);
       case 'queued':
-        return this.#wait(pending);
+        return this.#wait(pending, result[1]);
       case 'contended':
         return this.#answer(pending, undefined, { outcome: { $case: 'contention', value: toContention(result[1], false) } });
       default:
@@ -104,7 +121,9 @@ export class Acquires {
     }
   }
 
-  #wait(pending: Pending): void {
+  #wait(pending: Pending, ticket: number): void {
+    pending.ticket = ticket;
+    if (pending.early && pending.early[1] > ticket) return this.#grant(pending, pending.early);
     const { deadlines, engine } = this.#options;
     const { plan } = pending;
     if (pending.orphaned || pending.timeout) return;
@@ -133,7 +152,11 @@ export class Acquires {
 
   #onGranted(lockId: string, token: number, since: number, deadline: number): void {
     const pending = this.#pending.get(lockId);
-    if (pending && !pending.answered) this.#grant(pending, ['granted', token, since, deadline, pending.plan.leaseTtlMs]);
+    if (!pending || pending.answered) return;
+    const grant: GrantedResult = ['granted', token, since, deadline, pending.plan.leaseTtlMs];
+    // An outbox may tell once more of an earlier acquire with this request id: its token is lower than the ticket of this one.
+    if (pending.ticket === undefined) pending.early = grant;
+    else if (token > pending.ticket) this.#grant(pending, grant);
   }
 
   #onDropped(lockId: string, how: number): void {
@@ -159,7 +182,7 @@ export class Acquires {
   }
 
   #forget(pending: Pending): void {
-    pending.answered = true;
+    pending.answered = pending.left = true;
     this.#disarm(pending);
     this.#pending.delete(pending.plan.lockId);
   }
@@ -170,4 +193,8 @@ export class Acquires {
     pending.orphaned?.cancel();
     pending.timeout = pending.keep = pending.orphaned = undefined;
   }
+}
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, i) => name === b[i]);
 }

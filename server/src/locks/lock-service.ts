@@ -22,7 +22,7 @@ import { Pipeline } from './pipeline.js';
 import { lockNotHeld } from './refusals.js';
 import { Unlocks } from './unlocks.js';
 
-const WATCH_TIMEOUT_MS_MAX = 365 * 24 * 60 * 60 * 1_000;
+const WATCH_TIMEOUT_MS_MAX = 24 * 24 * 60 * 60 * 1_000;
 
 export interface LockServiceOptions {
   readonly engine: Engine;
@@ -142,7 +142,7 @@ async function* waitForUnlock(unlocks: Unlocks, request: WaitForUnlockRequest, s
   const enough = new AbortController();
   const stop = () => enough.abort();
   signal.addEventListener('abort', stop);
-  const timer = timeoutMs === undefined ? undefined : setTimeout(stop, Math.min(timeoutMs, 2 ** 31 - 1));
+  const timer = timeoutMs === undefined ? undefined : setTimeout(stop, timeoutMs);
   try {
     yield* unlocks.watch(request.names, enough.signal);
   } finally {

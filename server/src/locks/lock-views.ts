@@ -78,6 +78,6 @@ export function toGrant(lockId: string, names: string[], token: number, since: n
     fencingToken: BigInt(token),
     acquireTime: toTimestamp(since),
     expireTime: toTimestamp(deadline),
-    ttl: toDuration(ttlMs > 0 ? ttlMs : deadline - since),
+    ttl: ttlMs > 0 ? toDuration(ttlMs) : undefined,
   };
 }

@@ -39,7 +39,8 @@ class Watch {
   onState(view: LockView, history: PastView[]): void {
     const [name, , , count] = view;
     const told = this.#told.get(name);
-    if (told === undefined) {
+    if (told === undefined || count < told) {
+      // The first time, or again after Redis lost its data and began to count anew.
       this.#push({ event: { $case: 'snapshot', value: { lock: toLock(view, [], history), unlockCount: BigInt(count) } } });
       this.#told.set(name, count);
       for (const [earlyName, unlock] of this.#early.splice(0)) this.onUnlock(earlyName, unlock);

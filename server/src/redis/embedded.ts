@@ -109,8 +109,9 @@ class Keeper implements EmbeddedRedis {
     const child = this.#child;
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
       const exit = new Promise((resolve) => child.once('exit', resolve));
+      child.ref(); // from here on it is worth waiting for
       child.kill('SIGTERM');
-      await Promise.race([exit, sleep(STOP_TIMEOUT_MS, undefined, { ref: false })]);
+      await Promise.race([exit, sleep(STOP_TIMEOUT_MS)]);
     }
     if (child !== undefined) killGroup(child);
     this.#child = undefined;

@@ -49,8 +49,8 @@ commands.list = function(command)
   return {'locks', views, #names == limit and names[#names] or ''}
 end
 
--- {drain} -> {drained, events, next deadline or 0}: what other servers' calls left for this one, if pub/sub should have
--- lost it, and when the next session runs out
+-- {drain} -> {drained, events, next deadline or 0, messages left}: what other servers' calls left for this one, if pub/sub
+-- should have lost it, and when the next session runs out
 commands.drain = function()
   local key = P .. 'outbox:' .. SERVER
   local found = {}
@@ -59,7 +59,7 @@ commands.drain = function()
   end
   if #found > 0 then call('LTRIM', key, 1000, -1) end
   local first = call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')
-  return {'drained', found, tonumber(first[2]) or 0}
+  return {'drained', found, tonumber(first[2]) or 0, call('LLEN', key)}
 end
 
 -- {sweep} -> {swept, names looked at, sessions, names held, waiting}: forgets names that outlived their retention
