@@ -10,15 +10,15 @@ export default defineConfig({
     teardownTimeout: 20_000,
     globalSetup: ['test/support/global-setup.ts'],
     setupFiles: ['test/support/setup.ts'],
+    // One after the other: the model takes all the processor there is, and many integration tests measure time.
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
-      {
-        extends: true,
-        test: {
-          name: 'integration',
-          include: ['test/integration/**/*.test.ts', 'test/model/**/*.test.ts', 'test/fault/**/*.test.ts'],
-        },
-      },
+      project(1, 'unit', ['test/unit/**/*.test.ts']),
+      project(2, 'model', ['test/model/**/*.test.ts']),
+      project(3, 'integration', ['test/integration/**/*.test.ts', 'test/fault/**/*.test.ts']),
     ],
   },
 });
+
+function project(groupOrder: number, name: string, include: string[]) {
+  return { extends: true as const, test: { name, include, sequence: { groupOrder } } };
+}

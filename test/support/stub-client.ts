@@ -16,7 +16,9 @@ export async function refusal(call: Promise<unknown>): Promise<StubError> {
     (error: unknown) => ({ error }),
   );
   if ('error' in result) return result.error as StubError;
-  throw new Error(`expected a refusal, and got ${JSON.stringify(result.value, (_, each) => (typeof each === 'bigint' ? `${each}` : each))}`);
+  throw new Error(
+    `expected a refusal, and got ${JSON.stringify(result.value, (_, each) => (typeof each === 'bigint' ? `${each}` : each))}`,
+  );
 }
 
 type SessionOptions = { readonly ttlMs?: number; readonly client?: OpenSessionRequest['client'] };

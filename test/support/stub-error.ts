@@ -58,5 +58,12 @@ function fromStatus(error: ClientError): StubError {
     retryDelayMs = seconds * 1000 + nanos / 1e6;
   }
   const { reason = '', domain = '', metadata = {} } = info ?? {};
-  return new StubError({ code: error.code, message: error.details, reason, domain, metadata, ...(retryDelayMs !== undefined && { retryDelayMs }) });
+  return new StubError({
+    code: error.code,
+    message: error.details,
+    reason,
+    domain,
+    metadata,
+    ...(retryDelayMs !== undefined && { retryDelayMs }),
+  });
 }

@@ -1,10 +1,20 @@
-import type { DeepPartial, Grant, LockServiceClient, PipelineCommand, PipelineRequest, PipelineResult } from '../../server/src/gen/stafett/v1/lock.js';
+import type {
+  DeepPartial,
+  Grant,
+  LockServiceClient,
+  PipelineCommand,
+  PipelineRequest,
+  PipelineResult,
+} from '../../server/src/gen/stafett/v1/lock.js';
 import { type AcquireOptions, acquireRequest, granted, type Outcome, quiet, toOutcome } from './stub-acquire.js';
 import { fromPipeline } from './stub-error.js';
 import { StubOutbox } from './stub-outbox.js';
 
 type Command = NonNullable<DeepPartial<PipelineCommand>['command']>;
 type Result = NonNullable<PipelineResult['result']>;
+
+/** Commands in one message. */
+const COMMANDS_MAX = 1_000;
 
 interface Pending {
   resolve(result: Result): void;
@@ -51,7 +61,7 @@ export class StubPipeline {
 
   acquire(names: string | readonly string[], options: AcquireOptions = {}): Promise<Outcome> {
     const result = this.command({ $case: 'acquire', value: acquireRequest(names, options) });
-    return quiet(result.then((value) => toOutcome(valueOf(value, 'acquire'))));
+    return quiet(result.then((value) => toOutcome(resultValue(value, 'acquire'))));
   }
 
   lock(names: string | readonly string[], options: AcquireOptions = {}): Promise<Grant> {
@@ -59,24 +69,21 @@ export class StubPipeline {
   }
 
   async release({ lockId }: Pick<Grant, 'lockId'>): Promise<void> {
-    valueOf(await this.command({ $case: 'release', value: { lockId } }), 'release');
+    resultValue(await this.command({ $case: 'release', value: { lockId } }), 'release');
   }
 
   async extend({ lockId }: Pick<Grant, 'lockId'>): Promise<Grant> {
-    const { grant } = valueOf(await this.command({ $case: 'extend', value: { lockId } }), 'extend');
+    const { grant } = resultValue(await this.command({ $case: 'extend', value: { lockId } }), 'extend');
     if (!grant) throw new Error('an ExtendResponse without a grant');
     return grant;
   }
 
   async cancel(requestId: string, session?: { readonly id: string }): Promise<void> {
-    valueOf(await this.command({ $case: 'cancel', value: { requestId, sessionId: session?.id ?? '' } }), 'cancel');
+    resultValue(await this.command({ $case: 'cancel', value: { requestId, sessionId: session?.id ?? '' } }), 'cancel');
   }
 
   #flush(): void {
-    if (this.#batch.length === 0) return;
-    const commands = this.#batch;
-    this.#batch = [];
-    this.#outbox.push({ commands });
+    while (this.#batch.length > 0) this.#outbox.push({ commands: this.#batch.splice(0, COMMANDS_MAX) });
   }
 
   async #read(locks: LockServiceClient): Promise<unknown> {
@@ -107,7 +114,7 @@ export class StubPipeline {
   }
 }
 
-function valueOf<Case extends Result['$case']>(result: Result, wanted: Case) {
+function resultValue<Case extends Result['$case']>(result: Result, wanted: Case) {
   if (result.$case !== wanted) throw new Error(`expected a result of ${wanted}, and got one of ${result.$case}`);
   return result.value as Extract<Result, { $case: Case }>['value'];
 }

@@ -1,0 +1,73 @@
+import { Status } from 'nice-grpc-common';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { eventually } from '../../support/eventually.js';
+import { startStack, type TestStack } from '../../support/stack.js';
+import { refusal, type StubClient } from '../../support/stub-client.js';
+import { connectStub, freshNamespace, settlesWithin, waiting } from '../../support/stub-stack.js';
+
+// A Redis that comes back has forgotten everything. Nobody is left waiting for what cannot happen any more.
+
+const ANSWERED_MS = 5_000;
+const WAIT = { waitMs: 60_000 };
+
+let stack: TestStack;
+let namespace: string;
+let client: StubClient;
+
+beforeAll(async () => {
+  stack = await startStack();
+});
+
+beforeEach(() => {
+  namespace = freshNamespace();
+  client = connectStub(stack.server, namespace);
+});
+
+async function restartRedis(): Promise<void> {
+  await stack.redis.kill();
+  await stack.redis.start();
+  await eventually('the server to be ready', async () => (await fetch(`http://${stack.server.httpAddress}/readyz`)).ok);
+}
+
+describe('after a restart of Redis', () => {
+  test('who waits under a session is told at once that it is gone', async () => {
+    const session = await client.openSession();
+    await client.lock('name');
+    const unary = client.acquire('name', { ...WAIT, session });
+    const inPipeline = client.pipeline().acquire('name', { ...WAIT, session });
+    await waiting(client, 'name', 2);
+    await restartRedis();
+    expect(await settlesWithin(Promise.allSettled([unary, inPipeline]), ANSWERED_MS)).toBe(true);
+    for (const call of [unary, inPipeline]) {
+      expect(await refusal(call)).toMatchObject({ code: Status.NOT_FOUND, reason: 'SESSION_NOT_FOUND' });
+    }
+  });
+
+  test('who waits with a lease of its own has the lock', async () => {
+    await client.lock('name');
+    const waiter = client.lock('name', WAIT);
+    await waiting(client, 'name', 1);
+    await restartRedis();
+    expect(await settlesWithin(waiter, ANSWERED_MS)).toBe(true);
+    expect((await client.getLock('name')).holder?.fencingToken).toBe((await waiter).fencingToken);
+  });
+
+  test('a watch goes on to tell of every unlock', async () => {
+    const unlock = async () => client.release(await client.lock('name'));
+    for (let i = 0; i < 5; i++) await unlock();
+    const watch = client.watch('name');
+    await watch.ready;
+    await unlock();
+    await eventually('the unlock to be told', () => watch.unlocks.length === 1);
+    await restartRedis();
+    await unlock();
+    await unlock();
+    await eventually('the unlocks to be told', () => watch.unlocks.length === 3, { timeoutMs: ANSWERED_MS });
+  });
+
+  test('a session’s keepalive is told that it is gone', async () => {
+    const session = await client.openSession({ ttlMs: 3_000 });
+    await restartRedis();
+    await eventually('it to be told', () => session.streams[0]?.responses.at(-1)?.states[0]?.alive === false);
+  });
+});

@@ -1,0 +1,93 @@
+import type { Patch } from '../support/engine-harness.js';
+
+export interface PlantedBug {
+  readonly bug: string;
+  readonly patches: readonly Patch[];
+  /** Which random histories must find it. */
+  readonly foundBy: 'commands' | 'nesting';
+}
+
+const bug = (what: string, find: string | RegExp, replace: string, foundBy: PlantedBug['foundBy'] = 'commands'): PlantedBug => ({
+  bug: what,
+  patches: [{ find, replace }],
+  foundBy,
+});
+
+/** Each breaks one promise of the engine by a change to its source. A change whose place is not found fails loudly. */
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  bug('nobody is served after a release', 'promote(dirty[i])', ''),
+  bug(
+    'a waiter that leaves does not let those behind it move up',
+    'writeLock(name, lock)\n    dirty[#dirty + 1] = name',
+    'writeLock(name, lock)',
+  ),
+  bug('tokens do not grow', 'seq = seq + 1', 'seq = seq + 0'),
+  bug('tokens start again when Redis forgets', 'tonumber(fields[1]) or 0, SEEN, NOW_US - 1', 'tonumber(fields[1]) or 0, NOW_US - 1'),
+  bug('tokens follow only the clock', 'seq = math.max(tonumber(fields[1]) or 0, SEEN, NOW_US - 1)', 'seq = NOW_US - 1'),
+  bug('a new acquire overtakes those who wait', 'return not queued or (', 'return true or ('),
+  bug('a waiter for several names overtakes in one of the queues', 'if headOf(name) ~= id then return false end', ''),
+  bug('one of several names is taken though it is held', /if locks\[i\]\[HOLDER\] ~= '' then return false end/, 'return true'),
+  bug(
+    'only one of several names is taken',
+    'for i = 1, #locks do\n    local lock = locks[i]\n    lock[HOLDER] = id',
+    'for i = 1, 1 do\n    local lock = locks[i]\n    lock[HOLDER] = id',
+  ),
+  bug('sessions never run out', '  expireDue()\n', ''),
+  bug('a session runs out a moment too late', "'deadlines', '-inf', NOW, 'LIMIT'", "'deadlines', '-inf', NOW - 1, 'LIMIT'"),
+  bug('a lease is not extended', 'setDeadline(sid, NOW + acquire[TTL])\n  local result', 'local result'),
+  bug('a session is not kept alive', 'setDeadline(sid, NOW + fields[1])', ''),
+  bug('a session that has run out is served', 'if alive((split(head))) then', 'if true then'),
+  bug('what is left of a session is not told', 'unfinished = 1\n        return 0', 'return 0'),
+  bug('a retry is a new acquire', 'if known then return repeated(id, known, names, wait) end', ''),
+  bug('a retry through another server is answered to the first', 'acquire[CALLER] = SERVER\n    writeAcquire(id, acquire)', ''),
+  bug(
+    'a waiter that a retry elsewhere gave up is not told',
+    'if acquire[CALLER] ~= SERVER then tell(acquire[CALLER]',
+    'if false then tell(acquire[CALLER]',
+  ),
+  bug('a late timeout takes a waiter away from another server', "if acquire[CALLER] ~= SERVER then return {'none'} end", ''),
+  bug('another request under the same id is taken for a retry', 'if not sameNames(acquire[NAMES], names) then', 'if false then'),
+  bug('a late cancel takes a waiter away from another server', "if server ~= '' and acquire[CALLER] ~= server then", 'if false then'),
+  bug(
+    'a release of what is not held is told to be fine',
+    "return {'not_held', id, blockers, how}\nend\n\n-- {extend",
+    "return {'released'}\nend\n\n-- {extend",
+  ),
+  bug('a forced release hits the next holder', 'if token ~= 0 and token ~= acquire[SEQ] then', 'if false then'),
+  bug('a revoked lock is not told', 'if fields[2] then tell(fields[2]', 'if false then tell(fields[2]'),
+  bug('events for other servers are not left for them', "call('RPUSH', P .. 'outbox:' .. server, message)", ''),
+  bug('events for other servers are not published', "call('PUBLISH', 'stafett:server:' .. server, message)", ''),
+  bug(
+    'an expiry is not told to those who watch',
+    "if lock[WATCHERS] ~= '' then unlocked",
+    "if lock[WATCHERS] ~= '' and how ~= EXPIRED then unlocked",
+  ),
+  bug(
+    'unlocks are not counted',
+    "lock[HOLDER], lock[UNLOCKS] = '', (lock[UNLOCKS] or 0) + 1",
+    "lock[HOLDER], lock[UNLOCKS] = '', lock[UNLOCKS] or 0",
+  ),
+  bug('names are never forgotten', "call('DEL', P .. 'lock:' .. name)", ''),
+  bug('names are forgotten too early', 'unusedSince + LIMITS[4] > NOW', 'unusedSince > NOW'),
+  bug('waiters are not counted', 'count(0, 1)', ''),
+  bug('a queue has no limit', 'if lock[QUEUED] >= LIMITS[1] then', 'if false then'),
+  bug('what waiters hold leaks', "call('SREM', P .. 'context:' .. lock, id)", ''),
+  bug('the short way takes a name that is held', "if holder ~= '' or queued > 0 then return nil end", 'if queued > 0 then return nil end'),
+  bug('the short way overtakes those who wait', "if holder ~= '' or queued > 0 then return nil end", "if holder ~= '' then return nil end"),
+  bug('the short way grants under a session that has run out', 'local packed = deadline > NOW and call(', 'local packed = call('),
+  bug('the short way does not know a retry', "P .. 'acquires:' .. sid, rid, acquire) == 0", "P .. 'acquires:' .. sid, rid, acquire) == 2"),
+  bug('the short way serves nobody after a release', 'if queued > 0 or watchers <= #packed then', 'if watchers <= #packed then'),
+  bug('the short way tells nobody of a release', 'if queued > 0 or watchers <= #packed then', 'if queued > 0 then'),
+  bug('a nested acquire does not pass a head that waits for it', 'head ~= id and not waitsFor(head, held, {})', 'head ~= id', 'nesting'),
+  bug('a nested acquire passes everybody', 'head ~= id and not waitsFor(head, held, {})', 'false', 'nesting'),
+  bug('passing looks at holders only', 'if head and head ~= id and waitsFor(head, held, seen) then return true end', '', 'nesting'),
+  bug('reserved names are not looked at again', 'local again = true', 'local again = false', 'nesting'),
+  bug('true cycles of holds are not refused', 'local cycle = context and', 'local cycle = false and', 'nesting'),
+  bug(
+    'cycles are refused that are none',
+    'if held[holder] then return {{name, holder}} end',
+    'if true then return {{name, holder}} end',
+    'nesting',
+  ),
+  bug('only cycles of two are refused', 'local rest = acquire and holdCycle(acquire[NAMES], held, seen)', 'local rest = false', 'nesting'),
+];

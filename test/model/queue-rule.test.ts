@@ -1,0 +1,21 @@
+import fc from 'fast-check';
+import { beforeAll, describe, it } from 'vitest';
+import { EngineHarness } from '../support/engine-harness.js';
+import { testSeed } from '../support/rng.js';
+import { nestingHistory } from './nesting.js';
+
+const RUNS = Math.ceil(Number(process.env.STAFETT_TEST_RUNS ?? 2_000) / 10);
+
+describe('the queue rule, with nested acquires', () => {
+  let harness: EngineHarness;
+  beforeAll(async () => {
+    harness = await EngineHarness.start();
+  });
+
+  it(`serves everybody in ${RUNS} random histories, and refuses only cycles of holds`, { timeout: 600_000 }, async () => {
+    await fc.assert(
+      nestingHistory(() => harness),
+      { numRuns: RUNS, seed: testSeed() },
+    );
+  });
+});
