@@ -1,115 +1,96 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { connect, type LockView } from '@stafett/client';
-import { audit, type Damage, isUnharmed } from './audit.js';
-import { Pass, type PassResult } from './pass.js';
-import { planTransactions, type Transaction } from './plan.js';
+import { audit, isUnharmed } from './audit.js';
+import { Operator } from './operator.js';
+import { type DemoOptions, HELP, parseOptions, UsageError } from './options.js';
+import { Outage } from './outage.js';
+import { NODES, Pass, type PassOptions, VICTIM } from './pass.js';
+import { planTransactions } from './plan.js';
 import { Progress } from './progress.js';
-import { story, table } from './report.js';
+import { type Outcome, story, table } from './report.js';
 import { startServer } from './server.js';
 import { Stores } from './stores.js';
 
-const HELP = `npm run demo -- [options]
+const FAILED = 1;
+const WRONG_USE = 2;
+const INTERRUPTED = 130;
 
-Three node processes work through tax-return transactions of seven steps each, on files without any protection: first without
-locks, then with Stafett, while one of the nodes is killed.
-
-  --transactions N   how many (default 400)
-  --seed N           repeats a run's transactions (default: a new one, which is printed)
-  --server ADDRESS   uses a Stafett server that is running (default: one of its own)
-  --ttl TEXT         the TTL of the nodes' sessions (default 3s)
-  --keep             keeps the files, and says where they are`;
-
-const { values } = parseArgs({
-  options: {
-    transactions: { type: 'string', default: '400' },
-    seed: { type: 'string' },
-    server: { type: 'string' },
-    ttl: { type: 'string', default: '3s' },
-    keep: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
-});
-
-const cleanups: (() => unknown)[] = [];
-let current: Pass | undefined;
-
-async function main(): Promise<number> {
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 1e6));
-  const transactions = planTransactions(Number(values.transactions), seed);
+async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'stafett-demo-'));
-  cleanups.push(() => (values.keep ? console.log(`The files are in ${dir}.`) : rm(dir, { recursive: true, force: true })));
-  console.log(`${transactions.length} transactions, three nodes, seed ${seed}.\n\n1. Without locks`);
-  const { damage: without } = await pass(join(dir, 'without'), transactions, seed, undefined);
-  console.log('\n2. With Stafett; node-2 will be killed half-way');
-  const server = values.server ? undefined : await startServer();
-  if (server) cleanups.push(() => server.stop());
-  const { damage, result, view } = await pass(join(dir, 'with'), transactions, seed, values.server ?? server?.address);
-  const handOffs = await server?.handOffs();
-  console.log(`\n${table({ transactions: transactions.length, without, with: damage, result, handOffs })}\n`);
-  if (view) console.log(`${story(view)}\n`);
-  return verdict(without, damage, view);
-}
-
-async function pass(
-  dir: string,
-  transactions: Transaction[],
-  seed: number,
-  address: string | undefined,
-): Promise<{ damage: Damage; result: PassResult; view: LockView | undefined }> {
-  const progress = new Progress(transactions.length);
-  const operator = address ? await connect(address, { client: 'demo' }) : undefined;
-  let view: LockView | undefined;
   try {
-    current = new Pass({
-      dir,
-      transactions,
-      seed,
-      address,
-      ttl: values.ttl,
-      kill: address !== undefined,
-      onProgress: (done, line) => progress.show(done, line),
-      onTakeover: async (customer) => {
-        view = await operator?.locks.get(customer);
-      },
-    });
-    const result = await current.run();
-    progress.end();
-    return { damage: await audit(new Stores(dir), transactions), result, view };
+    return await bothPasses(options, dir, signal);
   } finally {
-    await operator?.close();
+    if (options.keep) console.log(`The files are in ${dir}.`);
+    else await rm(dir, { recursive: true, force: true });
   }
 }
 
-function verdict(without: Damage, guarded: Damage, view: LockView | undefined): number {
-  if (isUnharmed(without)) return fail('Nothing broke without locks: there was nothing to show. Try more transactions.');
-  if (!isUnharmed(guarded)) return fail('Something broke with Stafett. That must not be: please report it, with the seed.');
-  if (!view?.history.some(({ endReason }) => endReason === 'EXPIRED')) return fail('No lock of the killed node expired; try another seed.');
+async function bothPasses(options: DemoOptions, dir: string, signal: AbortSignal): Promise<number> {
+  const { seed, ttl } = options;
+  const transactions = planTransactions(options.transactions, seed);
+  // Of its own, for the server may be one that others use, and that this demo has used before.
+  const namespace = `demo-${Date.now()}`;
+  const common = { transactions, seed, ttl, namespace, signal };
+  console.log(`${transactions.length} transactions, ${NODES.length} nodes, seed ${seed}.\n\n1. Without locks`);
+  const without = await pass({ ...common, dir: join(dir, 'without'), address: undefined });
+
+  console.log(`\n2. With Stafett; ${VICTIM} will be killed half-way, in the middle of its work`);
+  await using ownServer = options.server === undefined ? await startServer(signal) : undefined;
+  const address = ownServer?.address ?? options.server;
+  await using operator = await Operator.connect(address as string, namespace, signal);
+  await operator.watch([...new Set(transactions.flatMap(({ customers }) => customers))]);
+  const guarded = await pass({ ...common, dir: join(dir, 'with'), address }, operator);
+
+  console.log(`\n${table({ transactions: transactions.length, without, guarded, handOffs: operator.handOffs })}\n`);
+  return verdict(without, guarded);
+}
+
+type Common = Omit<PassOptions, 'outage' | 'onProgress'>;
+
+async function pass(options: Common, operator?: Operator): Promise<Outcome> {
+  using progress = new Progress(options.transactions.length);
+  const stores = new Stores(options.dir);
+  const outage = operator && new Outage(operator, stores);
+  const result = await new Pass({ ...options, outage, onProgress: (done, line) => progress.show(done, line) }).run();
+  return { damage: await audit(stores, options.transactions), result };
+}
+
+function verdict(without: Outcome, guarded: Outcome): number {
+  const [takeover] = guarded.result.takeovers;
+  if (takeover) console.log(`${story(takeover.view)}\n`);
+  if (!isUnharmed(guarded.damage)) return fail('Something broke with Stafett. That must not be: please report it, with the seed.');
+  if (without.damage.lostUpdates === 0) return fail('Nothing was lost without locks, so this shows nothing. Try more transactions.');
+  if (!takeover) return fail(`${VICTIM} was never found in the middle of its work, and not killed. Try more transactions.`);
   console.log('With Stafett nothing was lost, though a node was killed in the middle of its work.');
   return 0;
 }
 
 function fail(message: string): number {
   console.error(message);
-  return 1;
+  return FAILED;
 }
 
-async function cleanUp(): Promise<void> {
-  current?.stop();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+/** Whatever ends the demo early ends it through here, so that everything that it started ends first. */
+function untilInterrupted(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => controller.abort());
+  process.stdout.on('error', () => controller.abort()); // `| head`
+  return controller.signal;
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void cleanUp().finally(() => process.exit(130)));
-}
-
-if (values.help) console.log(HELP);
-else {
+async function main(args: readonly string[]): Promise<number> {
+  const interrupted = untilInterrupted();
   try {
-    process.exitCode = await main();
-  } finally {
-    await cleanUp();
+    const options = parseOptions(args);
+    if (options) return await demo(options, interrupted);
+    console.log(HELP);
+    return 0;
+  } catch (error) {
+    if (interrupted.aborted) return INTERRUPTED;
+    console.error((error as Error).message);
+    return error instanceof UsageError ? WRONG_USE : FAILED;
   }
 }
+
+process.exitCode = await main(process.argv.slice(2));

@@ -11,6 +11,7 @@ export interface NodeOptions {
   readonly seed: number;
   /** Of the Stafett server; none: without locks. */
   readonly address: string | undefined;
+  readonly namespace: string;
   readonly ttl: string;
 }
 
@@ -18,17 +19,17 @@ export interface NodeOptions {
 export type NodeMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'began'; readonly transaction: string; readonly waitedMs: number }
+  | { readonly type: 'finished-for-another' }
   | { readonly type: 'done'; readonly transaction: string }
   | { readonly type: 'failed'; readonly transaction: string; readonly error: string };
 
-const options: NodeOptions = JSON.parse(process.argv[2] as string);
-const stores = new Stores(options.dir);
-const work = workFor(randomNumbers(options.seed));
-const { name: host } = options;
-const stafett = options.address ? await connect(options.address, { client: 'tax-return-service', host, ttl: options.ttl }) : undefined;
+const { name, dir, seed, address, namespace, ttl }: NodeOptions = JSON.parse(process.argv[2] as string);
+const stores = new Stores(dir);
+const work = workFor(randomNumbers(seed));
+const stafett = address ? await connect(address, { client: 'tax-return-service', host: name, namespace, ttl }) : undefined;
 
 process.on('message', (transaction: Transaction) => void handle(transaction));
-process.on('disconnect', () => process.exit());
+process.on('disconnect', () => void leave());
 tell({ type: 'ready' });
 
 async function handle(transaction: Transaction): Promise<void> {
@@ -43,18 +44,17 @@ async function handle(transaction: Transaction): Promise<void> {
 
 async function withLocks({ locks }: Stafett, { id, customers }: Transaction): Promise<void> {
   const asked = performance.now();
-  const purpose = `tax return ${id}`;
   await locks.run(
     customers,
     async (lock) => {
       tell({ type: 'began', transaction: id, waitedMs: performance.now() - asked });
       const step: Step = { stores, work, assertHeld: () => lock.assertHeld(), token: lock.fencingToken };
       for (const customer of customers) {
-        await finishPredecessor(step, customer);
+        if (await finishPredecessor(step, customer)) tell({ type: 'finished-for-another' });
         await carryOut(step, customer, id);
       }
     },
-    { purpose },
+    { purpose: `tax return ${id}` },
   );
 }
 
@@ -66,4 +66,10 @@ async function withoutLocks({ id, customers }: Transaction): Promise<void> {
 
 function tell(message: NodeMessage): void {
   if (process.connected) process.send?.(message);
+}
+
+/** The coordinator has no more work, or is gone. */
+async function leave(): Promise<void> {
+  await stafett?.close().catch(() => {}); // then the session runs out by itself
+  process.exit();
 }

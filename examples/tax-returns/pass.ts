@@ -1,139 +1,142 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import type { NodeMessage, NodeOptions } from './node.js';
+import { type NodeEvents, NodeProcess } from './node-process.js';
+import type { Outage, Takeover } from './outage.js';
 import type { Transaction } from './plan.js';
 
-/** Transactions that one node carries out side by side. */
-const LANES = 4;
-const NODES = ['node-1', 'node-2', 'node-3'];
-const VICTIM = 'node-2';
+export const NODES = ['node-1', 'node-2', 'node-3'];
+export const VICTIM = 'node-2';
 
 export interface PassOptions extends Omit<NodeOptions, 'name'> {
   readonly transactions: readonly Transaction[];
-  /** Kill one of the nodes half-way, in the middle of a transaction. */
-  readonly kill: boolean;
+  /** Half-way one of the nodes is killed, in the middle of a transaction. None: all nodes live. */
+  readonly outage: Outage | undefined;
+  readonly signal: AbortSignal;
   onProgress(done: number, line: string): void;
-  /** The first lock of the killed node was granted to somebody else. */
-  onTakeover(customer: string, ms: number): Promise<void>;
 }
 
 export interface PassResult {
-  readonly waitsMs: number[];
-  readonly takeoversMs: number[];
-}
-
-interface Node {
-  readonly name: string;
-  readonly process: ChildProcess;
-  readonly underway: Map<string, Transaction>;
+  readonly durationMs: number;
+  readonly waitsMs: readonly number[];
+  readonly takeovers: readonly Takeover[];
+  /** How often a node found a transaction half done, and finished it. */
+  readonly finishedForOthers: number;
 }
 
 /** Hands out all transactions to three node processes and waits until they are done. */
-export class Pass {
+export class Pass implements NodeEvents {
   readonly #options: PassOptions;
   readonly #todo: Transaction[];
-  readonly #nodes: Node[] = [];
-  readonly #began = new Set<string>();
-  /** Customers whose lock the killed node had: when it was killed. */
-  readonly #orphans = new Map<string, number>();
-  readonly #result: PassResult = { waitsMs: [], takeoversMs: [] };
-  readonly #pending: Promise<void>[] = [];
-  #done = 0;
-  #killed = false;
-  #finish: (error?: Error) => void = () => {};
+  readonly #nodes: NodeProcess[] = [];
+  /** By id: what a node says last may arrive after its end, when another one has been handed the transaction already. */
+  readonly #done = new Set<string>();
+  readonly #waitsMs: number[] = [];
+  /** At locks that were taken over. */
+  readonly #looks: Promise<void>[] = [];
+  #ready = 0;
+  #startedAt = 0;
+  #finishedForOthers = 0;
+  #mayStrike: boolean;
+  #settle: (error?: unknown) => void = () => {};
 
   constructor(options: PassOptions) {
     this.#options = options;
     this.#todo = [...options.transactions];
+    this.#mayStrike = options.outage !== undefined;
   }
 
   async run(): Promise<PassResult> {
     try {
-      await new Promise<void>((resolve, reject) => {
-        this.#finish = (error) => (error ? reject(error) : resolve());
-        for (const name of NODES) this.#start(name);
-      });
-      await Promise.all(this.#pending);
-      return this.#result;
+      await this.#workThrough();
+      const durationMs = performance.now() - this.#startedAt;
+      await Promise.all(this.#looks);
+      await Promise.all(this.#nodes.map((node) => node.leave()));
+      const takeovers = this.#options.outage?.takeovers ?? [];
+      return { durationMs, waitsMs: this.#waitsMs, takeovers, finishedForOthers: this.#finishedForOthers };
     } finally {
-      this.stop();
+      await Promise.all(this.#nodes.map((node) => node.kill())); // unless they have left
     }
   }
 
-  stop(): void {
-    for (const { process: child } of this.#nodes) child.kill('SIGKILL');
+  async #workThrough(): Promise<void> {
+    const { signal, dir, address, namespace, ttl, seed } = this.#options;
+    signal.throwIfAborted();
+    const onAbort = () => this.#settle(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#settle = (error) => (error === undefined ? resolve() : reject(error));
+        for (const [i, name] of NODES.entries())
+          this.#nodes.push(new NodeProcess({ name, dir, address, namespace, ttl, seed: seed + i }, this));
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
   }
 
-  #start(name: string): void {
-    const { dir, address, ttl, seed } = this.#options;
-    const options: NodeOptions = { name, dir, address, ttl, seed: seed + NODES.indexOf(name) };
-    const file = fileURLToPath(new URL('./node.ts', import.meta.url));
-    const child = fork(file, [JSON.stringify(options)], { execArgv: ['--import', 'tsx'] });
-    const node: Node = { name, process: child, underway: new Map() };
-    this.#nodes.push(node);
-    child.on('message', (message: NodeMessage) => this.#onMessage(node, message));
-    child.on('exit', (code, signal) => this.#onExit(node, signal ?? `code ${code}`));
-  }
-
-  #onMessage(node: Node, message: NodeMessage): void {
-    if (message.type === 'failed') return this.#finish(new Error(`${node.name}: ${message.transaction}: ${message.error}`));
+  onMessage(node: NodeProcess, message: NodeMessage): void {
+    if (message.type === 'ready') this.#onReady();
     if (message.type === 'began') this.#onBegan(node, message.transaction, message.waitedMs);
-    if (message.type === 'done') {
-      node.underway.delete(message.transaction);
-      this.#done++;
-      this.#options.onProgress(this.#done, this.#line());
-    }
-    this.#handOut(node);
-    if (this.#done === this.#options.transactions.length) this.#finish();
+    if (message.type === 'finished-for-another') this.#finishedForOthers++;
+    if (message.type === 'done') this.#onDone(node, message.transaction);
+    if (message.type === 'failed') this.#settle(new Error(`${node.name}: ${message.transaction}: ${message.error}`));
   }
 
-  #onBegan(node: Node, id: string, waitedMs: number): void {
-    this.#began.add(id);
-    this.#result.waitsMs.push(waitedMs);
-    const { customers } = node.underway.get(id) as Transaction;
-    for (const customer of customers) this.#onHeld(customer);
-    const halfWay = this.#done >= this.#options.transactions.length / 2;
-    if (this.#options.kill && !this.#killed && halfWay && node.name === VICTIM) this.#kill(node, id);
-  }
-
-  #onHeld(customer: string): void {
-    const killedAt = this.#orphans.get(customer);
-    if (killedAt === undefined) return;
-    this.#orphans.delete(customer);
-    const ms = performance.now() - killedAt;
-    this.#result.takeoversMs.push(ms);
-    if (this.#result.takeoversMs.length === 1) this.#pending.push(this.#options.onTakeover(customer, ms));
-  }
-
-  /** In the middle of a transaction, whose customers stay locked until the session of the node runs out. */
-  #kill(node: Node, id: string): void {
-    this.#killed = true;
-    for (const { id: other, customers } of node.underway.values()) {
-      if (other !== id && !this.#began.has(other)) continue;
-      for (const customer of customers) this.#orphans.set(customer, performance.now());
-    }
-    setTimeout(() => node.process.kill('SIGKILL'), 8); // somewhere between the steps
-  }
-
-  /** What a node had in hand goes to the others; whatever it had done already is found done. */
-  #onExit(node: Node, how: string): void {
-    if (!this.#killed || node.name !== VICTIM) return this.#finish(new Error(`${node.name} ended by ${how}`));
+  /** What a node had in hand goes to the others, first of all. If it had been done already, that is found out. */
+  onExit(node: NodeProcess, how: string): void {
+    if (!node.isEnding) this.#settle(new Error(`${node.name} ended by itself: ${how}`));
     this.#todo.unshift(...node.underway.values());
-    for (const each of this.#nodes) this.#handOut(each);
+    this.#handOut();
   }
 
-  #handOut(node: Node): void {
-    while (node.process.connected && !(this.#killed && node.name === VICTIM) && node.underway.size < LANES) {
-      const next = this.#todo.shift();
+  /** All begin at once: three processes that start take their time, and one alone does no damage. */
+  #onReady(): void {
+    if (++this.#ready < NODES.length) return;
+    this.#startedAt = performance.now();
+    this.#handOut();
+  }
+
+  #onBegan(node: NodeProcess, id: string, waitedMs: number): void {
+    const transaction = node.underway.get(id);
+    if (!transaction || node.isEnding) return;
+    this.#waitsMs.push(waitedMs);
+    this.#options.outage?.onBegan(transaction);
+    const isHalfWay = this.#done.size >= this.#options.transactions.length / 2;
+    if (this.#mayStrike && isHalfWay && node.name === VICTIM) this.#strike(node).catch(this.#settle);
+  }
+
+  async #strike(node: NodeProcess): Promise<void> {
+    this.#mayStrike = false;
+    this.#mayStrike = (await this.#options.outage?.strike(node)) === false;
+  }
+
+  #onDone(node: NodeProcess, id: string): void {
+    const { outage, transactions, onProgress } = this.#options;
+    const transaction = node.underway.get(id);
+    node.underway.delete(id);
+    this.#done.add(id);
+    if (outage && transaction) {
+      const look = outage.onDone(transaction);
+      look.catch(this.#settle);
+      this.#looks.push(look);
+    }
+    onProgress(this.#done.size, this.#line());
+    this.#handOut();
+    if (this.#done.size === transactions.length && this.#nodes.every((each) => each.isEnding || each.underway.size === 0)) this.#settle();
+  }
+
+  /** One to each in turn, so that neighbours in the list, which are often of one customer, go to different nodes. */
+  #handOut(): void {
+    while (true) {
+      const free = this.#nodes.filter((node) => node.hasFreeLane).sort((a, b) => a.underway.size - b.underway.size)[0];
+      const next = free && this.#todo.shift();
       if (!next) return;
-      node.underway.set(next.id, next);
-      node.process.send(next);
+      free.handOut(next);
     }
   }
 
   #line(): string {
-    const load = this.#nodes.map(({ name, process: child, underway }) => `${name} ${child.connected ? underway.size : 'killed'}`);
-    const orphans = this.#orphans.size > 0 ? `, ${this.#orphans.size} customers wait for a dead node` : '';
-    return `${load.join(', ')}${orphans}`;
+    const load = this.#nodes.map((node) => `${node.name} ${node.isEnding ? 'killed' : `does ${node.underway.size}`}`);
+    const orphans = this.#options.outage?.orphans ?? 0;
+    return [...load, ...(orphans > 0 ? [`locks of the dead node: ${orphans}`] : [])].join(', ');
   }
 }

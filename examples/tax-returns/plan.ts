@@ -9,6 +9,8 @@ export interface Transaction {
 const CUSTOMERS = 25;
 /** How many of a hundred transactions concern a couple. */
 const COUPLES_PERCENT = 15;
+/** How many of a hundred concern the same customer as the one before: one letter seldom comes alone. */
+const REPEATS_PERCENT = 30;
 
 /** Seeded random numbers in [0, 1): mulberry32. */
 export function randomNumbers(seed: number): () => number {
@@ -23,11 +25,14 @@ export function randomNumbers(seed: number): () => number {
 
 export function planTransactions(count: number, seed: number): Transaction[] {
   const random = randomNumbers(seed);
-  // The square makes the first customers much busier than the last.
-  const customer = () => `customer/${Math.floor(random() ** 2 * CUSTOMERS) + 1}`;
+  // The power makes the first customers much busier than the last.
+  const anyone = () => `customer/${Math.floor(random() ** 1.6 * CUSTOMERS) + 1}`;
+  let customer = anyone();
   return Array.from({ length: count }, (_, i) => {
-    const customers = new Set([customer()]);
-    if (random() * 100 < COUPLES_PERCENT) customers.add(customer());
+    if (random() * 100 >= REPEATS_PERCENT) customer = anyone();
+    const customers = new Set([customer]);
+    const size = random() * 100 < COUPLES_PERCENT ? 2 : 1;
+    while (customers.size < size) customers.add(anyone());
     return { id: `t${i + 1}`, customers: [...customers] };
   });
 }

@@ -4,30 +4,42 @@ import type { PassResult } from './pass.js';
 
 /** The end of the demo: what happened, in figures and for one customer. */
 
-export interface Report {
-  readonly transactions: number;
-  readonly without: Damage;
-  readonly with: Damage;
+export interface Outcome {
+  readonly damage: Damage;
   readonly result: PassResult;
-  readonly handOffs: number | undefined;
 }
 
-export function table({ transactions, without, with: guarded, result, handOffs }: Report): string {
-  const waits = [...result.waitsMs].sort((a, b) => a - b);
+export interface Report {
+  readonly transactions: number;
+  readonly without: Outcome;
+  readonly guarded: Outcome;
+  readonly handOffs: number;
+}
+
+const DAMAGES: readonly [keyof Damage, string][] = [
+  ['lostUpdates', 'lost updates'],
+  ['brokenJournals', 'customers with broken journals'],
+  ['wrongLetters', 'wrong or missing letters'],
+  ['openTickets', 'customers with open tickets'],
+  ['staleIndexes', 'stale search indexes'],
+];
+
+export function table({ transactions, without, guarded, handOffs }: Report): string {
+  const { waitsMs, takeovers, finishedForOthers } = guarded.result;
+  const waits = [...waitsMs].sort((a, b) => a - b);
+  const takeoversMs = takeovers.map(({ ms }) => ms);
   const rows: [string, string, string][] = [
     ['', 'without locks', 'with Stafett'],
     ['transactions', `${transactions}`, `${transactions}`],
-    ['lost updates', `${without.lostUpdates}`, `${guarded.lostUpdates}`],
-    ['broken journals', `${without.brokenJournals}`, `${guarded.brokenJournals}`],
-    ['wrong or missing letters', `${without.wrongLetters}`, `${guarded.wrongLetters}`],
-    ['customers with open tickets', `${without.openTickets}`, `${guarded.openTickets}`],
-    ['stale search indexes', `${without.staleIndexes}`, `${guarded.staleIndexes}`],
-    ['wait for the lock, p50', '', ms(percentile(waits, 0.5))],
-    ['wait for the lock, p99', '', ms(percentile(waits, 0.99))],
-    ['hand-offs', '', handOffs === undefined ? 'see the server' : `${handOffs}`],
-    ['takeovers after the kill', '', `${result.takeoversMs.length}, the last after ${ms(Math.max(0, ...result.takeoversMs))}`],
+    ['took', seconds(without.result.durationMs), seconds(guarded.result.durationMs)],
+    ...DAMAGES.map(([key, what]): [string, string, string] => [what, `${without.damage[key]}`, `${guarded.damage[key]}`]),
+    ['wait for the lock, p50', '', milliseconds(percentile(waits, 0.5))],
+    ['wait for the lock, p99', '', milliseconds(percentile(waits, 0.99))],
+    ['hand-offs', '', `${handOffs}`],
+    ['takeovers of the killed node', '', `${takeovers.length}, after ${range(takeoversMs)}`],
+    ['  finished what it left half done', '', `${finishedForOthers}`],
   ];
-  return rows.map(([what, a, b]) => `  ${what.padEnd(30)}${a.padEnd(16)}${b}`).join('\n');
+  return rows.map(([what, a, b]) => `  ${what.padEnd(34)}${a.padEnd(16)}${b}`.trimEnd()).join('\n');
 }
 
 /** Who had the lock, relative to the first hold that is remembered. */
@@ -38,14 +50,26 @@ export function story({ name, holder, history }: LockView): string {
   const lines = holds.map(
     (hold) => `  ${at(hold.acquireTime)} – ${at(hold.endTime)}  ${hold.host}  ${hold.purpose.padEnd(18)}${hold.endReason}`,
   );
-  if (holder) lines.push(`  ${at(holder.acquireTime)} –            ${holder.host}  ${holder.purpose.padEnd(18)}has it now`);
-  return [`Who had ${name}, when, and how each hold ended (as it was right after the takeover):`, ...lines].join('\n');
+  if (holder) lines.push(`  ${at(holder.acquireTime)} – ${' '.repeat(9)}  ${holder.host}  ${holder.purpose.padEnd(18)}has it`);
+  return [
+    `Who had ${name}, when, and how each hold ended (the last ${holds.length} holds, as Stafett told them after the takeover):`,
+    ...lines,
+  ].join('\n');
 }
 
 function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
-function ms(value: number): string {
+function range(values: readonly number[]): string {
+  const [least, most] = [milliseconds(Math.min(...values)), milliseconds(Math.max(...values))];
+  return least === most ? least : `${least} to ${most}`;
+}
+
+function milliseconds(value: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
 }

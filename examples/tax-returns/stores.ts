@@ -31,7 +31,10 @@ export class Stores {
     return this.#read(`documents/${customer}`, { version: 0, changes: [], token: '0' });
   }
 
-  /** The one store that checks: it refuses what an earlier holder of the lock brings. (Here not in one step; see FencedStore.) */
+  /**
+   * The one store that checks: it refuses what an earlier holder of the lock brings. A real one compares and writes in one
+   * step (see FencedStore); files cannot.
+   */
   async writeDocument(customer: string, document: Document): Promise<void> {
     const { token } = await this.readDocument(customer);
     if (BigInt(document.token) < BigInt(token)) throw new Error(`${customer}: token ${document.token} is older than ${token}`);
@@ -68,6 +71,12 @@ export class Stores {
 
   writeIndex(customer: string, version: number): Promise<void> {
     return this.#write(`index/${customer}`, version);
+  }
+
+  /** Whether somebody began a transaction of the customer and did not finish it: the index is written last. */
+  async isHalfDone(customer: string): Promise<boolean> {
+    const [{ version }, indexed] = await Promise.all([this.readDocument(customer), this.readIndex(customer)]);
+    return version !== indexed;
   }
 
   async #read<T>(path: string, fallback: T): Promise<T> {

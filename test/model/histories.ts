@@ -2,7 +2,7 @@ import fc, { type IAsyncProperty } from 'fast-check';
 import { type EngineHarness, type HarnessLimits, SERVERS } from '../support/engine-harness.js';
 import { ModelRun } from './model-run.js';
 import { Resolver } from './resolve.js';
-import { limits, NAMES, OTHER_NAME, SLOTS, type Step, step } from './steps.js';
+import { limits, NAMES, SLOTS, type Step, step } from './steps.js';
 
 const STEPS_MAX = 30;
 
@@ -10,7 +10,7 @@ const STEPS_MAX = 30;
 export function commandsHistory(harness: () => EngineHarness, onCall?: ModelRun['onCall']): IAsyncProperty<[HarnessLimits, Step[]]> {
   const steps = fc.array(step, { minLength: 1, maxLength: STEPS_MAX, size: 'max' });
   return fc.asyncProperty(limits, steps, async (someLimits, someSteps) => {
-    const run = await ModelRun.start(harness(), [...NAMES, OTHER_NAME], someLimits);
+    const run = await ModelRun.start(harness(), NAMES, someLimits);
     run.onCall = onCall;
     const resolver = new Resolver(run);
     const opening = Array.from({ length: SLOTS }, (_, slot) => ({ op: 'open' as const, slot, ttlMs: 1_500 + 1_500 * slot }));

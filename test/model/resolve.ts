@@ -1,7 +1,7 @@
 import type { AcquireCommand, Command } from '../../server/src/engine/commands.js';
 import type { Acquire } from '../support/lock-model.js';
 import type { ModelRun } from './model-run.js';
-import { type Advance, LEASES, NAMES, type Op, OTHER_NAME, SLOTS, type Step, THREADS } from './steps.js';
+import { type Advance, LEASES, NAMES, type Op, SLOTS, type Step, THREADS } from './steps.js';
 
 /** Acquires that a number can mean, the latest ones. */
 const RECENT = 16;
@@ -156,8 +156,10 @@ export class Resolver {
   }
 
   #repeat({ pick, wait, otherNames }: { pick: number; wait: 0 | 1; otherNames: boolean }): Command {
-    const [, sid, rid, names, , owner, context, ttlMs] = this.#pickedCommand(pick);
-    const asked = otherNames ? [...names].reverse().slice(1).concat(OTHER_NAME) : names;
+    const id = this.#live(pick);
+    const known = this.#acquires.findLast((each) => idOf(each) === id);
+    const [, sid, rid, names, , owner, context, ttlMs] = known ?? UNKNOWN;
+    const asked = otherNames ? [nameOf(pick % NAMES.length)] : names;
     return ['acquire', sid, rid, asked, wait, owner, context, ttlMs];
   }
 

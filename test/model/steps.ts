@@ -3,8 +3,6 @@ import { SERVERS } from '../support/engine-harness.js';
 
 /** Names with all that could be mistaken for a separator. */
 export const NAMES = ['a', 'b.c', 'd e', 'ä|~é', 'customer/42'] as const;
-/** Only asked for by mistake. */
-export const OTHER_NAME = 'a.other';
 export const SLOTS = 4;
 export const THREADS = 2;
 export const LEASES = 3;
@@ -63,7 +61,7 @@ const op: fc.Arbitrary<Op> = weighted<Op>([
   [14, fc.record({ op: constant('acquire'), slot, names: someNames, wait, nested: fc.boolean(), thread: fc.nat({ max: THREADS - 1 }) })],
   [1, fc.record({ op: constant('strange-context'), slot, names: someNames, wait, picks: fc.array(pick, { minLength: 1, maxLength: 3 }) })],
   [4, fc.record({ op: constant('lease'), slot: fc.nat({ max: LEASES - 1 }), names: someNames, wait, ttlMs })],
-  [2, fc.record({ op: constant('repeat'), pick, wait, otherNames: fc.nat({ max: 4 }).map((n) => n === 0) })],
+  [3, fc.record({ op: constant('repeat'), pick, wait, otherNames: fc.nat({ max: 2 }).map((n) => n === 0) })],
   [2, fc.record({ op: constant('cancel'), pick, only: fc.constantFrom('any', 'own', 'caller') })],
   [2, fc.record({ op: constant('timeout'), pick })],
   [4, fc.record({ op: constant('release'), pick })],

@@ -23,6 +23,7 @@ describe('the configuration', () => {
       logLevel: 'info',
       maxTtlMs: 30_000,
       lockRetentionMs: 86_400_000,
+      maxNamespaces: 1_000,
       maxWaitersPerLock: 100_000,
       maxSessions: 100_000,
       maxLocksPerSession: 100_000,

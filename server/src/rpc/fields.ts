@@ -45,7 +45,10 @@ export function checkLockId(field: string, id: string): void {
 
 /** A duration in ms, between the bounds. */
 export function checkDuration(field: string, duration: Duration, minMs: number, maxMs: number): number {
-  const ms = Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+  const { seconds, nanos } = duration;
+  const wellFormed = Math.abs(nanos) < 1e9 && (seconds === 0n || nanos === 0 || seconds > 0n === nanos > 0);
+  if (!wellFormed) throw invalidField(field, 'is no duration: nanos must be below a second and of the sign of the seconds');
+  const ms = Number(seconds) * 1000 + nanos / 1e6;
   if (!(ms >= minMs && ms <= maxMs)) throw invalidField(field, `${ms} ms; must be between ${minMs} and ${maxMs} ms`);
   return Math.ceil(ms);
 }

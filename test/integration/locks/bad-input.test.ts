@@ -245,15 +245,16 @@ describe('bytes that are no request', () => {
 });
 
 test('streams that send nothing do no harm, and leave nothing when their connection breaks', async () => {
+  const others = await underWay(); // calls of earlier tests that are still open
   const proxy = await startTcpProxy({ port: server.grpcPort });
   const silent = connectStub(proxy);
   const streams = [];
   for (let i = 0; i < 100; i++) streams.push(silent.pipeline().ended, new StubKeepAlives(silent).ended, silent.watch('session-lock').ended);
-  await eventually('all of them to be there', async () => (await underWay()) >= 300);
+  await eventually('all of them to be there', async () => (await underWay()) >= others + 300);
   await client.getLock('session-lock');
   proxy.cut();
   await Promise.all(streams);
-  await eventually('none to be left', async () => (await underWay()) === 0);
+  await eventually('none of them to be left', async () => (await underWay()) <= others);
 });
 
 /** Calls that have begun and not ended. */
