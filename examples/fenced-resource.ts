@@ -7,7 +7,7 @@ const documents = new Map<string, string>();
 const stafett = await connect('127.0.0.1:50051', { client: 'fenced-resource' });
 const write = (token: bigint, text: string) => fence.write('customer/42', token, () => documents.set('customer/42', text));
 
-// The first holder is taken its lock away while it thinks; the second one writes; then the first wakes up and tries.
+// The first holder loses its lock while it thinks; the second one writes; then the first wakes up and tries to.
 const first = await stafett.locks.acquire('customer/42');
 await stafett.locks.forceRelease('customer/42');
 await stafett.locks.run('customer/42', (second) => write(second.fencingToken, 'by the second holder'));

@@ -57,7 +57,8 @@ async function pass(options: Common, operator?: Operator): Promise<Outcome> {
 }
 
 function verdict(without: Outcome, guarded: Outcome): number {
-  const [takeover] = guarded.result.takeovers;
+  // Of several the one with most to tell.
+  const [takeover] = [...guarded.result.takeovers].sort((a, b) => b.view.history.length - a.view.history.length);
   if (takeover) console.log(`${story(takeover.view)}\n`);
   if (!isUnharmed(guarded.damage)) return fail('Something broke with Stafett. That must not be: please report it, with the seed.');
   if (without.damage.lostUpdates === 0) return fail('Nothing was lost without locks, so this shows nothing. Try more transactions.');

@@ -23,8 +23,7 @@ export class NodeProcess {
 
   constructor(options: NodeOptions, events: NodeEvents) {
     this.name = options.name;
-    // In a process group of its own: a Ctrl-C is for us. A node whose coordinator is gone ends by itself.
-    this.#child = fork(PROGRAM, [JSON.stringify(options)], { detached: true });
+    this.#child = fork(PROGRAM, [JSON.stringify(options)]);
     this.#child.on('message', (message: NodeMessage) => events.onMessage(this, message));
     this.#child.on('error', () => {}); // to send to one that has just died; its exit is told anyway
     this.#exited = new Promise((resolve) => {

@@ -1,4 +1,4 @@
-import { connect, type Stafett } from '@stafett/client';
+import { connect, type Stafett, StafettError } from '@stafett/client';
 import { randomNumbers, type Transaction } from './plan.js';
 import { Stores } from './stores.js';
 import { carryOut, finishPredecessor, type Step, workFor } from './transaction.js';
@@ -21,10 +21,11 @@ export type NodeMessage =
   | { readonly type: 'began'; readonly transaction: string; readonly waitedMs: number }
   | { readonly type: 'finished-for-another' }
   | { readonly type: 'done'; readonly transaction: string }
+  /** The node was too slow to keep its session alive; somebody else may have the lock. */
+  | { readonly type: 'lock-lost'; readonly transaction: string }
   | { readonly type: 'failed'; readonly transaction: string; readonly error: string };
 
 const { name, dir, seed, address, namespace, ttl }: NodeOptions = JSON.parse(process.argv[2] as string);
-const stores = new Stores(dir);
 const work = workFor(randomNumbers(seed));
 const stafett = address ? await connect(address, { client: 'tax-return-service', host: name, namespace, ttl }) : undefined;
 
@@ -38,7 +39,8 @@ async function handle(transaction: Transaction): Promise<void> {
     else await withoutLocks(transaction);
     tell({ type: 'done', transaction: transaction.id });
   } catch (error) {
-    tell({ type: 'failed', transaction: transaction.id, error: String(error) });
+    if (error instanceof StafettError && error.reason === 'LOCK_LOST') tell({ type: 'lock-lost', transaction: transaction.id });
+    else tell({ type: 'failed', transaction: transaction.id, error: String(error) });
   }
 }
 
@@ -48,7 +50,7 @@ async function withLocks({ locks }: Stafett, { id, customers }: Transaction): Pr
     customers,
     async (lock) => {
       tell({ type: 'began', transaction: id, waitedMs: performance.now() - asked });
-      const step: Step = { stores, work, assertHeld: () => lock.assertHeld(), token: lock.fencingToken };
+      const step: Step = { stores: new Stores(dir, () => lock.assertHeld()), work, token: lock.fencingToken };
       for (const customer of customers) {
         if (await finishPredecessor(step, customer)) tell({ type: 'finished-for-another' });
         await carryOut(step, customer, id);
@@ -60,7 +62,7 @@ async function withLocks({ locks }: Stafett, { id, customers }: Transaction): Pr
 
 async function withoutLocks({ id, customers }: Transaction): Promise<void> {
   tell({ type: 'began', transaction: id, waitedMs: 0 });
-  const step: Step = { stores, work, assertHeld: () => {}, token: 0n };
+  const step: Step = { stores: new Stores(dir), work, token: 0n };
   for (const customer of customers) await carryOut(step, customer, id);
 }
 

@@ -78,6 +78,7 @@ export class Pass implements NodeEvents {
     if (message.type === 'began') this.#onBegan(node, message.transaction, message.waitedMs);
     if (message.type === 'finished-for-another') this.#finishedForOthers++;
     if (message.type === 'done') this.#onDone(node, message.transaction);
+    if (message.type === 'lock-lost') this.#onLockLost(node, message.transaction);
     if (message.type === 'failed') this.#settle(new Error(`${node.name}: ${message.transaction}: ${message.error}`));
   }
 
@@ -124,6 +125,14 @@ export class Pass implements NodeEvents {
     if (this.#done.size === transactions.length && this.#nodes.every((each) => each.isEnding || each.underway.size === 0)) this.#settle();
   }
 
+  /** As if the node was dead, but it is alive. Happens on a machine that has far too much to do. */
+  #onLockLost(node: NodeProcess, id: string): void {
+    const transaction = node.underway.get(id);
+    node.underway.delete(id);
+    if (transaction) this.#todo.unshift(transaction);
+    this.#handOut();
+  }
+
   /** One to each in turn, so that neighbours in the list, which are often of one customer, go to different nodes. */
   #handOut(): void {
     while (true) {
@@ -135,8 +144,8 @@ export class Pass implements NodeEvents {
   }
 
   #line(): string {
-    const load = this.#nodes.map((node) => `${node.name} ${node.isEnding ? 'killed' : `does ${node.underway.size}`}`);
+    const load = this.#nodes.map((node) => `${node.name} ${node.isEnding ? 'killed' : node.underway.size}`);
     const orphans = this.#options.outage?.orphans ?? 0;
-    return [...load, ...(orphans > 0 ? [`locks of the dead node: ${orphans}`] : [])].join(', ');
+    return [...load, ...(orphans > 0 ? [`locks left behind: ${orphans}`] : [])].join(', ');
   }
 }

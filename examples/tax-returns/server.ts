@@ -15,8 +15,7 @@ const STOP_TIMEOUT_MS = 5_000;
 
 export async function startServer(signal: AbortSignal): Promise<DemoServer> {
   signal.throwIfAborted();
-  // In a process group of its own: a Ctrl-C is for us, and we stop the server after those who use it.
-  const child = spawn(process.execPath, [MAIN], { env: serverEnv(), stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  const child = spawn(process.execPath, [MAIN], { env: serverEnv(), stdio: ['ignore', 'ignore', 'pipe'] });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const stop = () => stopServer(child, exited);
   try {

@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { renameSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** The stores of the tax authority: files without any protection of their own, but that each is written whole or not at all. */
@@ -22,10 +23,18 @@ export interface Letter {
   readonly version: number;
 }
 
-export class Stores {
-  #writes = 0;
+let drafts = 0;
 
-  constructor(private readonly dir: string) {}
+export class Stores {
+  /**
+   * @param beforeWrite called at the last moment before something is written: who holds a lock can throw if it may be lost.
+   * A process that is frozen in the microseconds that are left wakes up and writes nevertheless. Only a store that checks the
+   * fencing token by itself is safe from that; here that is the document store.
+   */
+  constructor(
+    private readonly dir: string,
+    private readonly beforeWrite: () => void = () => {},
+  ) {}
 
   readDocument(customer: string): Promise<Document> {
     return this.#read(`documents/${customer}`, { version: 0, changes: [], token: '0' });
@@ -91,9 +100,10 @@ export class Stores {
   /** By way of a file of its own, so that a process that is killed leaves no half of one. */
   async #write(path: string, value: unknown): Promise<void> {
     const target = join(this.dir, path);
-    const draft = `${target}.${process.pid}.${this.#writes++}`;
+    const draft = `${target}.${process.pid}.${drafts++}`;
     await mkdir(dirname(target), { recursive: true });
     await writeFile(draft, JSON.stringify(value));
-    await rename(draft, target);
+    this.beforeWrite();
+    renameSync(draft, target); // not in the background, where it would wait for its turn
   }
 }
