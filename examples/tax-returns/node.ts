@@ -51,9 +51,13 @@ async function withLocks({ locks }: Stafett, { id, customers }: Transaction): Pr
     async (lock) => {
       tell({ type: 'began', transaction: id, waitedMs: performance.now() - asked });
       const step: Step = { stores: new Stores(dir, () => lock.assertHeld()), work, token: lock.fencingToken };
-      for (const customer of customers) {
-        if (await finishPredecessor(step, customer)) tell({ type: 'finished-for-another' });
-        await carryOut(step, customer, id);
+      try {
+        for (const customer of customers) {
+          if (await finishPredecessor(step, customer)) tell({ type: 'finished-for-another' });
+          await carryOut(step, customer, id);
+        }
+      } catch (error) {
+        throw lock.lost ?? error; // that the document store refused an old token is then what came of it
       }
     },
     { purpose: `tax return ${id}` },
