@@ -1,6 +1,6 @@
 import type { Command } from '../../server/src/engine/commands.js';
 import { type EngineHarness, type HarnessLimits, Mismatch, type Observed, SERVERS } from '../support/engine-harness.js';
-import type { LockModel } from '../support/lock-model.js';
+import { isLease, type LockModel } from '../support/lock-model.js';
 import { Chronicle } from './chronicle.js';
 import { compare, show, Violation } from './violation.js';
 
@@ -96,7 +96,11 @@ export class ModelRun {
       server,
       every2nd.map(({ id, granted }) => (granted ? ['release', id] : ['cancel', id, ''])),
     );
-    const sids = [...this.model.sessions.keys()].filter((sid) => !sid.startsWith('~'));
+    const sids = [...this.model.sessions.keys()].filter((sid) => !isLease(sid));
+    await this.callBare(
+      other,
+      sids.map((sid): Command => ['keep', sid, 0]),
+    );
     for (const sid of sids.slice(1)) await this.callBare(other, [['close', sid]]);
     for (const waitMs of [60_000, this.limits.lockRetentionMs, this.limits.lockRetentionMs]) {
       this.advance(waitMs * 1000);

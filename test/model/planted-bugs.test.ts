@@ -4,11 +4,12 @@ import { applyPatch, EngineHarness } from '../support/engine-harness.js';
 import { testSeed } from '../support/rng.js';
 import { commandsHistory } from './histories.js';
 import { nestingHistory } from './nesting.js';
-import { PLANTED_BUGS } from './planted-bugs.js';
+import { PLANTED_BUGS, type PlantedBug } from './planted-bugs.js';
+import { playScenario, SCENARIOS } from './scenarios.js';
 import { Violation } from './violation.js';
 
-/** Histories that may pass before the bug must be found. */
-const RUNS_MAX = 1_500;
+/** Random histories that may pass before the bug must be found. */
+const HISTORIES_MAX = 1_500;
 
 describe('the model finds a planted bug', () => {
   let harness: EngineHarness;
@@ -16,17 +17,32 @@ describe('the model finds a planted bug', () => {
     harness = await EngineHarness.start();
   });
 
+  async function findViolation(foundBy: PlantedBug['foundBy']): Promise<{ violation: unknown; histories: number }> {
+    if (foundBy === 'scenarios') return { violation: await playAll(harness), histories: SCENARIOS.length };
+    const history = foundBy === 'commands' ? commandsHistory(() => harness) : nestingHistory(() => harness);
+    const options = { numRuns: HISTORIES_MAX, seed: testSeed(), endOnFailure: true };
+    const result = await fc.check<unknown>(history, options);
+    return { violation: result.errorInstance, histories: result.numRuns };
+  }
+
   it.each(PLANTED_BUGS)('$bug', { timeout: 120_000 }, async ({ bug, patches, foundBy }) => {
     await harness.load(patches);
-    const options = { numRuns: RUNS_MAX, seed: testSeed(), endOnFailure: true };
-    const history = foundBy === 'commands' ? commandsHistory(() => harness) : nestingHistory(() => harness);
-    const result = await fc.check<unknown>(history, options);
-    expect(result.failed, `${bug}: not found in ${result.numRuns} histories`).toBe(true);
-    expect(result.errorInstance).toBeInstanceOf(Violation);
-    if (process.env.STAFETT_TEST_VERBOSE)
-      console.log(`${result.numRuns}: ${bug}: ${(result.errorInstance as Error).message.split('\n')[0]?.slice(0, 200)}`);
+    const { violation, histories } = await findViolation(foundBy);
+    expect(violation, `${bug}: not found in ${histories} histories`).toBeInstanceOf(Violation);
+    if (process.env.STAFETT_TEST_VERBOSE) console.log(`${histories}: ${bug}: ${(violation as Error).message.split('\n')[0]}`);
   });
 });
+
+async function playAll(harness: EngineHarness): Promise<unknown> {
+  for (const scenario of SCENARIOS) {
+    try {
+      await playScenario(harness, scenario);
+    } catch (error) {
+      return error;
+    }
+  }
+  return undefined;
+}
 
 describe('a planted bug', () => {
   it('whose place is not found fails loudly', () => {

@@ -3,8 +3,8 @@ import type { Patch } from '../support/engine-harness.js';
 export interface PlantedBug {
   readonly bug: string;
   readonly patches: readonly Patch[];
-  /** Which random histories must find it. */
-  readonly foundBy: 'commands' | 'nesting';
+  /** Which histories must find it. */
+  readonly foundBy: 'commands' | 'nesting' | 'scenarios';
 }
 
 const bug = (what: string, find: string | RegExp, replace: string, foundBy: PlantedBug['foundBy'] = 'commands'): PlantedBug => ({
@@ -46,6 +46,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     'if false then tell(acquire[CALLER]',
   ),
   bug('a late timeout takes a waiter away from another server', "if acquire[CALLER] ~= SERVER then return {'none'} end", ''),
+  bug('a revoked lock is told where the session was opened', "if fields[3] ~= SERVER then call('HSET'", "if false then call('HSET'"),
+  bug('a retry with more names is taken for the same', 'if #a ~= #b then return false end', ''),
   bug('another request under the same id is taken for a retry', 'if not sameNames(acquire[NAMES], names) then', 'if false then'),
   bug('a late cancel takes a waiter away from another server', "if server ~= '' and acquire[CALLER] ~= server then", 'if false then'),
   bug(
@@ -55,6 +57,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ),
   bug('a forced release hits the next holder', 'if token ~= 0 and token ~= acquire[SEQ] then', 'if false then'),
   bug('a revoked lock is not told', 'if fields[2] then tell(fields[2]', 'if false then tell(fields[2]'),
+  bug('a revoked lock is told for ever', 'if not isLease(sid) then forgetRevoked(sid, id) end', ''),
+  bug('a lease that has run out is found again', 'if known and not alive(sid) then', 'if false then'),
   bug('events for other servers are not left for them', "call('RPUSH', P .. 'outbox:' .. server, message)", ''),
   bug('events for other servers are not published', "call('PUBLISH', 'stafett:server:' .. server, message)", ''),
   bug(
@@ -82,6 +86,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug('a nested acquire passes everybody', 'head ~= id and not waitsFor(head, held, {})', 'false', 'nesting'),
   bug('passing looks at holders only', 'if head and head ~= id and waitsFor(head, held, seen) then return true end', '', 'nesting'),
   bug('reserved names are not looked at again', 'local again = true', 'local again = false', 'nesting'),
+  bug('reserved names are not looked at when somebody leaves', 'dirty = {}\n    serveReserved()', 'dirty = {}', 'scenarios'),
+  bug('reserved names are not looked at when a nested acquire queues', 'serveReserved() -- those', '--', 'scenarios'),
+  bug(
+    'reserved names are looked at once only',
+    'serveNested(id, acquire, locks) then\n        again = true',
+    'serveNested(id, acquire, locks) then',
+    'scenarios',
+  ),
   bug('true cycles of holds are not refused', 'local cycle = context and', 'local cycle = false and', 'nesting'),
   bug(
     'cycles are refused that are none',

@@ -3,6 +3,7 @@ import { beforeAll, describe, it } from 'vitest';
 import { EngineHarness } from '../support/engine-harness.js';
 import { testSeed } from '../support/rng.js';
 import { nestingHistory } from './nesting.js';
+import { playScenario, SCENARIOS } from './scenarios.js';
 
 const RUNS = Math.ceil(Number(process.env.STAFETT_TEST_RUNS ?? 2_000) / 10);
 
@@ -12,7 +13,9 @@ describe('the queue rule, with nested acquires', () => {
     harness = await EngineHarness.start();
   });
 
-  it(`serves everybody in ${RUNS} random histories, and refuses only cycles of holds`, { timeout: 600_000 }, async () => {
+  it.each(SCENARIOS)('$name', (scenario) => playScenario(harness, scenario));
+
+  it(`serves everybody in ${RUNS} random histories, and refuses only cycles of holds`, { timeout: 1_000_000 }, async () => {
     await fc.assert(
       nestingHistory(() => harness),
       { numRuns: RUNS, seed: testSeed() },

@@ -76,6 +76,8 @@ export class Resolver {
         return ['release', this.#live(op.pick)];
       case 'release-holder':
         return ['release', model.peek(nameOf(op.name)).holder ?? this.#picked(op.name)];
+      case 'release-revoked':
+        return ['release', this.#revoked(op.slot) ?? this.#picked(op.slot)];
       case 'release-unknown':
         return ['release', `${this.#sid(op.slot)}.unknown`];
       case 'extend':
@@ -145,7 +147,8 @@ export class Resolver {
   /** A lease that is over may be taken again under its old id. */
   #lease(op: { slot: number; names: number[]; wait: 0 | 1; ttlMs: number }): AcquireCommand {
     const slot = SLOTS + op.slot;
-    if (this.#run.model.sessions.has(`~l${slot}-${this.#generations[slot]}`) || op.names.length > 1) (this.#generations[slot] as number)++;
+    const isLive = this.#run.model.deadlineOf(`~l${slot}-${this.#generations[slot]}`) > this.#run.now;
+    if (isLive || op.names.length > 1) (this.#generations[slot] as number)++;
     const sid = `~l${slot}-${this.#generations[slot]}`;
     return this.#noted(['acquire', sid, '0', op.names.map(nameOf), op.wait, `lease ${sid}`, false, op.ttlMs]);
   }
@@ -159,7 +162,8 @@ export class Resolver {
     const id = this.#live(pick);
     const known = this.#acquires.findLast((each) => idOf(each) === id);
     const [, sid, rid, names, , owner, context, ttlMs] = known ?? UNKNOWN;
-    const asked = otherNames ? [nameOf(pick % NAMES.length)] : names;
+    const other = nameOf(pick % NAMES.length);
+    const asked = !otherNames ? names : pick % 2 === 0 || names.includes(other) ? [other] : [...names, other];
     return ['acquire', sid, rid, asked, wait, owner, context, ttlMs];
   }
 
@@ -187,6 +191,11 @@ export class Resolver {
     const leases = this.#acquires.filter(([, sid]) => sid.startsWith('~')).slice(-LEASES * 2);
     const live = leases.filter((lease) => pick >= MOSTLY || this.#run.model.acquires.has(idOf(lease)));
     return idOf(live[pick % live.length] ?? leases[0] ?? UNKNOWN_LEASE);
+  }
+
+  /** A lock that was taken from the session by force, and of which its client has not taken note. */
+  #revoked(slot: number): string | undefined {
+    return this.#run.model.sessions.get(this.#sid(slot))?.revoked.at(-1);
   }
 
   #only(only: 'any' | 'own' | 'caller', id: string, server: string): string {

@@ -19,7 +19,7 @@ export type Op =
   | { op: 'cancel'; pick: number; only: 'any' | 'own' | 'caller' }
   | { op: 'timeout' | 'release'; pick: number }
   | { op: 'release-holder'; name: number }
-  | { op: 'release-unknown'; slot: number }
+  | { op: 'release-revoked' | 'release-unknown'; slot: number }
   | { op: 'extend'; pick: number; ttlMs: number }
   | { op: 'keep-lease'; pick: number; ttlMs: number }
   | { op: 'force'; name: number; token: 'none' | 'right' | 'wrong' }
@@ -56,7 +56,7 @@ function weighted<T>(arbitraries: readonly [weight: number, arbitrary: fc.Arbitr
 
 const op: fc.Arbitrary<Op> = weighted<Op>([
   [1, fc.record({ op: constant('open'), slot, ttlMs })],
-  [2, fc.record({ op: constant('keep'), slot, ttlMs })],
+  [3, fc.record({ op: constant('keep'), slot, ttlMs })],
   [1, fc.record({ op: constant('close'), slot, ttlMs })],
   [14, fc.record({ op: constant('acquire'), slot, names: someNames, wait, nested: fc.boolean(), thread: fc.nat({ max: THREADS - 1 }) })],
   [1, fc.record({ op: constant('strange-context'), slot, names: someNames, wait, picks: fc.array(pick, { minLength: 1, maxLength: 3 }) })],
@@ -66,10 +66,11 @@ const op: fc.Arbitrary<Op> = weighted<Op>([
   [2, fc.record({ op: constant('timeout'), pick })],
   [4, fc.record({ op: constant('release'), pick })],
   [6, fc.record({ op: constant('release-holder'), name })],
+  [2, fc.record({ op: constant('release-revoked'), slot })],
   [1, fc.record({ op: constant('release-unknown'), slot })],
   [2, fc.record({ op: constant('extend'), pick, ttlMs: fc.constantFrom(0, 1_000, 2_500) })],
   [1, fc.record({ op: constant('keep-lease'), pick, ttlMs })],
-  [2, fc.record({ op: constant('force'), name, token: fc.constantFrom('none', 'right', 'wrong') })],
+  [3, fc.record({ op: constant('force'), name, token: fc.constantFrom('none', 'right', 'wrong') })],
   [2, fc.record({ op: constant('watch'), names: someNames, ms: fc.constantFrom(500, 5_000, 60_000) })],
   [1, fc.record({ op: constant('unwatch'), names: someNames })],
   [1, fc.record({ op: constant('session'), slot })],
