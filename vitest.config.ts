@@ -12,7 +12,7 @@ export default defineConfig({
     setupFiles: ['test/support/setup.ts'],
     // One after the other: the model takes all the processor there is, and many integration tests measure time.
     projects: [
-      project(1, 'unit', ['test/unit/**/*.test.ts']),
+      project(1, 'unit', ['test/unit/**/*.test.ts', 'test/bench/**/*.test.ts']),
       project(2, 'model', ['test/model/**/*.test.ts']),
       project(3, 'integration', ['test/integration/**/*.test.ts', 'test/fault/**/*.test.ts']),
     ],

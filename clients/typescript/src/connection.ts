@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closed, isUnavailable, StafettError } from './errors.js';
-import { KeepAlive } from './keep-alive.js';
-import { SessionLife } from './life.js';
+import { backoffMs } from './backoff.js';
+import { closed, isHopeless, isUnavailable, lockRevoked, StafettError } from './errors.js';
+import type { SessionLife } from './life.js';
 import { Link } from './link.js';
 import type { Settings } from './options.js';
 import { Pipeline } from './pipeline.js';
+import { confirm, openSession } from './sessions.js';
+import { LinkedSignal } from './signals.js';
+import { type Times, WaitingRoom } from './waiting-room.js';
 
 /**
  * `CONNECTED`: the session is confirmed. `SUSPENDED`: not confirmed lately, but what it holds is still safe. `LOST`: its
@@ -12,57 +15,46 @@ import { Pipeline } from './pipeline.js';
  */
 export type SessionState = 'CONNECTED' | 'SUSPENDED' | 'LOST';
 
-const BACKOFF_MS_MIN = 20;
-const BACKOFF_MS_MAX = 1_000;
-/** How long one server may take to open a session or to confirm one. */
-const ESTABLISH_MS = 3_000;
+/** A link that lived so long was a good one: the next attempt is the first again. */
+const GOOD_MS = 1_000;
 /** How often those who wait for a connection are looked through. */
 const SWEEP_MS = 250;
 const CLOSE_MS = 2_000;
-/** How often a unary call is asked again, on whichever server, while none is available. */
-const CALL_ATTEMPTS = 6;
-
-interface Waiting {
-  readonly giveUpAt: number;
-  readonly resolve: (life: SessionLife) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** The client's one connection: to one server at a time, and to the next when that fails. Keeps the session. */
 export class Connection {
   readonly pipeline = new Pipeline();
   readonly #settings: Settings;
   readonly #listeners = new Set<(state: SessionState) => void>();
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting: WaitingRoom;
   readonly #closing = new AbortController();
   #state: SessionState = 'LOST';
   #life: SessionLife | undefined;
+  /** The one that is being opened or used, and the same once it is of use. */
+  #current: Link | undefined;
   #link: Link | undefined;
   #lastError: unknown;
-  #sweeper: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
+    this.#waiting = new WaitingRoom(settings.offlineTimeoutMs, () => this.#unreachable());
   }
 
-  /** @throws {StafettError} CONNECTION_FAILED, after the `connectTimeout`. */
+  /** @throws {StafettError} CONNECTION_FAILED, after the `connectTimeout`; what a server says when it refuses us for good. */
   async open(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    const onAbort = () => void this.close();
-    signal?.addEventListener('abort', onAbort, { once: true });
     void this.#maintain();
     try {
-      await this.session(performance.now() + this.#settings.connectTimeoutMs);
+      await this.link(performance.now() + this.#settings.connectTimeoutMs, signal);
     } catch (error) {
       void this.close();
-      throw signal?.aborted ? signal.reason : error;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
+      throw error;
     }
   }
 
   get state(): SessionState {
-    return this.#life?.lost === undefined ? this.#state : 'LOST';
+    return this.#life && !this.#life.lost ? this.#state : 'LOST';
   }
 
   get life(): SessionLife | undefined {
@@ -70,147 +62,146 @@ export class Connection {
   }
 
   onStateChange(listener: (state: SessionState) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const own = (state: SessionState) => listener(state); // the same function may be added twice
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
   }
 
-  /** The session, or the next one if it is lost. @throws {StafettError} CONNECTION_FAILED at `giveUpAt`. */
-  session(giveUpAt: number, signal?: AbortSignal): Promise<SessionLife> | SessionLife {
+  /** The session, or the next one if it is lost. Not a promise if there is no need: one for each acquire would cost. */
+  session(times: Times, signal?: AbortSignal): Promise<SessionLife> | SessionLife {
     if (this.#closing.signal.aborted) throw closed();
     if (this.#life && !this.#life.lost) return this.#life;
-    return new Promise((resolve, reject) => {
-      const done =
-        <T>(settle: (value: T) => void) =>
-        (value: T) => {
-          this.#waiting.delete(waiting);
-          signal?.removeEventListener('abort', onAbort);
-          settle(value);
-        };
-      const waiting: Waiting = { giveUpAt, resolve: done(resolve), reject: done(reject) };
-      const onAbort = () => waiting.reject(signal?.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.add(waiting);
-    });
+    return this.#waiting.enter(times, signal).then(() => this.session(times, signal));
   }
 
-  /** Makes one unary call, on the next server if this one is not available and the call may be repeated. */
-  async call<T>(action: (link: Link) => Promise<T>, repeatable = true): Promise<T> {
+  /** The link to a server, when there is one. @throws {StafettError} CONNECTION_FAILED at `giveUpAt`. */
+  async link(giveUpAt: number, signal?: AbortSignal): Promise<Link> {
+    while (true) {
+      if (this.#closing.signal.aborted) throw closed();
+      if (this.#link) return this.#link;
+      await this.#waiting.enter(giveUpAt, signal);
+    }
+  }
+
+  /** Makes one unary call, and again on the next server if this one is not available and the call may be repeated. */
+  async call<T>(action: (link: Link, signal: AbortSignal) => Promise<T>, signal?: AbortSignal, repeatable = true): Promise<T> {
     const giveUpAt = performance.now() + this.#settings.connectTimeoutMs;
     for (let attempt = 1; ; attempt++) {
-      await this.session(giveUpAt);
+      const link = await this.link(giveUpAt, signal);
+      const linked = new LinkedSignal(link.broken, signal);
       try {
-        if (!this.#link) throw this.#unreachable();
-        return await action(this.#link);
+        return await action(link, linked.signal);
       } catch (cause) {
-        const again = repeatable && attempt < CALL_ATTEMPTS && performance.now() < giveUpAt && !this.#closing.signal.aborted;
-        const error = StafettError.from(cause);
-        if (!again || !(isUnavailable(cause) || error.reason === 'CONNECTION_FAILED')) throw error;
-        await this.#pause(backoff(attempt + 2));
+        signal?.throwIfAborted();
+        if (this.#closing.signal.aborted) throw closed();
+        const unavailable = link.broken.aborted || isUnavailable(cause);
+        const error = link.broken.aborted ? this.#unreachable() : StafettError.from(cause);
+        if (!repeatable || !unavailable || performance.now() >= giveUpAt) throw error;
+        await this.pause(backoffMs({ count: attempt, servers: 1, retryDelayMs: error.retryDelayMs }));
+      } finally {
+        linked.unlink();
       }
     }
   }
 
-  /** The link to whichever server is connected; undefined if none is until then. */
-  async link(until: number, signal?: AbortSignal): Promise<Link | undefined> {
-    while (!this.#link && performance.now() < until) {
-      if (this.#closing.signal.aborted) throw closed();
-      signal?.throwIfAborted();
-      await this.#pause(BACKOFF_MS_MIN);
-    }
-    return this.#link;
+  /** Gives everything back, and closes. */
+  close(): Promise<void> {
+    this.#closed ??= this.#shutDown();
+    return this.#closed;
   }
 
-  /** Gives everything back, and closes. */
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
+  async #shutDown(): Promise<void> {
     const [life, link] = [this.#life, this.#link];
-    this.#closing.abort();
-    for (const waiting of this.#waiting) waiting.reject(closed());
+    this.#closing.abort(closed());
+    this.#waiting.empty(closed());
     life?.lose(closed());
-    if (life && link) await link.sessions.closeSession({ sessionId: life.id }, { signal: AbortSignal.timeout(CLOSE_MS) }).catch(() => {});
-    link?.break(closed());
+    if (life && link) await this.#closeSession(link, life);
+    this.#current?.break(closed());
+  }
+
+  async #closeSession(link: Link, { id }: SessionLife): Promise<void> {
+    const linked = new LinkedSignal(link.broken, AbortSignal.timeout(CLOSE_MS));
+    await link.sessions.closeSession({ sessionId: id }, { signal: linked.signal }).catch(() => {}); // it expires then
+    linked.unlink();
   }
 
   async #maintain(): Promise<void> {
     const { addresses } = this.#settings;
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+    const sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     let failures = 0;
     for (let turn = 0; !this.#closing.signal.aborted; turn++) {
-      const link = new Link(addresses[turn % addresses.length] as string, this.#settings);
-      try {
-        await this.#establish(link);
-        failures = 0;
-        await this.#use(link);
-      } catch (error) {
-        this.#lastError = error;
-      }
-      link.break(this.#lastError);
-      await this.#pause(backoff(failures++ - addresses.length + 1));
+      failures = (await this.#serve(addresses[turn % addresses.length] as string)) ? 0 : failures + 1;
+      if (isHopeless(this.#lastError)) this.#waiting.empty(StafettError.from(this.#lastError));
+      const { retryDelayMs } = StafettError.from(this.#lastError);
+      await this.pause(backoffMs({ count: failures, servers: addresses.length, retryDelayMs }));
     }
-    clearInterval(this.#sweeper);
+    clearInterval(sweeper);
+  }
+
+  /** Serves over one link from its opening to its end. Was it a good one? */
+  async #serve(address: string): Promise<boolean> {
+    const link = new Link(address, this.#settings);
+    this.#current = link;
+    let since = Number.POSITIVE_INFINITY;
+    try {
+      await this.#establish(link);
+      since = performance.now();
+      await this.#use(link);
+    } catch (error) {
+      link.break(error);
+    }
+    this.#lastError = link.broken.reason;
+    return performance.now() - since >= GOOD_MS;
   }
 
   /** Opens a session, or has the one that there is confirmed. */
   async #establish(link: Link): Promise<void> {
-    const timeout = setTimeout(() => link.break(new Error(`${link.address} does not answer`)), ESTABLISH_MS);
-    try {
-      if (!this.#life || this.#life.lost) this.#life = await this.#openSession(link);
-      await this.#confirm(link, this.#life);
-    } finally {
-      clearTimeout(timeout);
+    const before = this.#life;
+    if (!before || before.lost) {
+      this.#life = await openSession(link, this.#settings, (life, reason) => this.#onLost(life, reason));
+      if (before) void this.#tidyUp(link, before);
     }
-  }
-
-  async #openSession(link: Link): Promise<SessionLife> {
-    const { client, ttlMs, safetyMarginMs } = this.#settings;
-    const ttl = { seconds: BigInt(Math.floor(ttlMs / 1000)), nanos: Math.round((ttlMs % 1000) * 1e6) };
-    const sentAt = performance.now();
-    const { session } = await link.sessions.openSession({ client, ttl }, { signal: link.broken });
-    if (!session) throw new Error('the server opened no session');
-    const life = new SessionLife(session.sessionId, ttlMs, safetyMarginMs, sentAt, (reason) => this.#onLost(life, reason));
-    return life;
-  }
-
-  #confirm(link: Link, life: SessionLife): Promise<void> {
-    return new Promise((resolve, reject) => {
-      link.broken.addEventListener('abort', () => reject(link.broken.reason), { once: true });
-      new KeepAlive(link, life, {
-        onConfirmed: resolve,
-        onRevoked: (lockIds) => this.#onRevoked(life, lockIds),
-        onMoving: () => link.break(new Error(`${link.address} is stopping`)),
-      }).start();
+    await confirm(link, this.#life as SessionLife, {
+      onRevoked: (life, lockIds) => this.#onRevoked(life, lockIds),
+      onMoving: () => link.break(new Error(`${link.address} is stopping`)),
     });
   }
 
   /** Serves over the link until it breaks. */
   async #use(link: Link): Promise<void> {
-    if (this.#closing.signal.aborted || !this.#life) return;
+    if (link.broken.aborted || this.#closing.signal.aborted) return link.break(closed());
     const broken = new Promise<void>((resolve) => {
       link.broken.addEventListener('abort', () => resolve(), { once: true });
     });
     this.#link = link;
-    this.#setState('CONNECTED');
+    this.#waiting.open();
     this.pipeline.attach(link);
-    for (const waiting of this.#waiting) waiting.resolve(this.#life);
-    if (!link.broken.aborted) await broken;
-    this.#lastError = link.broken.reason;
+    this.#setState('CONNECTED');
+    await broken;
     this.#link = undefined;
+    this.#waiting.close();
     this.pipeline.detach();
-    if (!this.#life.lost) this.#setState('SUSPENDED');
+    if (!this.#life?.lost) this.#setState('SUSPENDED');
+  }
+
+  /** A session that counts as lost may live on at the servers, and its waiters be granted what they no longer want. */
+  async #tidyUp(link: Link, lost: SessionLife): Promise<void> {
+    await this.pause(lost.endAt - performance.now());
+    if (!link.broken.aborted) await this.#closeSession(link, lost);
   }
 
   #onLost(life: SessionLife, reason: StafettError): void {
     this.#setState('LOST');
     this.pipeline.failAll(life, reason);
-    if (!this.#closing.signal.aborted) this.#link?.break(reason); // the next link begins with a new session
+    if (!this.#closing.signal.aborted) this.#current?.break(reason); // the next link begins with a new session
   }
 
-  #onRevoked(life: SessionLife, lockIds: string[]): void {
+  #onRevoked(life: SessionLife, lockIds: readonly string[]): void {
+    if (this.pipeline.acquires === 0) life.revokedEarly.clear();
     for (const lockId of lockIds) {
-      const reason = new StafettError('FAILED_PRECONDITION', 'LOCK_REVOKED', 'an operator took the lock away', {
-        metadata: { lock_id: lockId },
-      });
-      life.grants.get(lockId)?.lose(reason);
+      const grant = life.grants.get(lockId);
+      if (grant) grant.lose(lockRevoked(lockId));
+      else life.revokedEarly.add(lockId);
       this.pipeline.release(life, lockId).catch(() => {}); // tells the server that we know
     }
   }
@@ -218,30 +209,38 @@ export class Connection {
   #setState(state: SessionState): void {
     if (state === this.#state) return;
     this.#state = state;
-    for (const listener of this.#listeners) listener(state);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(state);
+      } catch (error) {
+        process.nextTick(() => {
+          throw error; // as from a listener of an AbortSignal: not our caller's fault
+        });
+      }
+    }
   }
 
   #sweep(): void {
     if (this.#life?.lost === undefined && this.#link) return;
-    const now = performance.now();
-    for (const waiting of this.#waiting) if (waiting.giveUpAt <= now) waiting.reject(this.#unreachable());
-    this.pipeline.sweep(now, () => this.#unreachable());
+    this.#waiting.sweep();
+    this.pipeline.sweep(
+      (times) => this.#waiting.isTooLate(times),
+      () => this.#unreachable(),
+    );
   }
 
   #unreachable(): StafettError {
     const why = this.#lastError instanceof Error ? this.#lastError.message : 'no answer';
     const addresses = this.#settings.addresses.join(', ');
     const message = `no Stafett server can be reached at ${addresses} (${why}); is one running there?`;
-    return new StafettError('UNAVAILABLE', 'CONNECTION_FAILED', message, { cause: this.#lastError, retryDelayMs: BACKOFF_MS_MAX });
+    return new StafettError('UNAVAILABLE', 'CONNECTION_FAILED', message, { cause: this.#lastError, retryDelayMs: 1_000 });
   }
 
-  async #pause(ms: number): Promise<void> {
-    if (ms > 0) await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => {});
+  /** Until then, or until the client is closed or the signal aborted. */
+  async pause(ms: number, signal?: AbortSignal): Promise<void> {
+    if (!(ms > 0)) return;
+    const linked = new LinkedSignal(this.#closing.signal, signal);
+    await sleep(ms, undefined, { signal: linked.signal }).catch(() => {});
+    linked.unlink();
   }
-}
-
-/** Exponential, with jitter; at once while there are servers that have not been tried yet. */
-function backoff(failures: number): number {
-  if (failures <= 0) return 0;
-  return Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
 }

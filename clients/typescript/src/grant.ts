@@ -1,22 +1,48 @@
 import type { StafettError } from './errors.js';
-import type { Timestamp } from './gen/google/protobuf/timestamp.js';
+import type { Grant as ProtoGrant } from './gen/stafett/v1/lock.js';
 import type { SessionLife } from './life.js';
+import { toDate } from './views.js';
+
+/** Where a grant is given back. Resolves when that is certain, or cannot be known for now. */
+export interface GrantSource {
+  release(life: SessionLife, lockId: string): Promise<unknown>;
+}
 
 /** What one successful acquire gave: shared by the lock that asked for it and by nested ones that found it held. */
 export class Grant {
-  /** Scopes that rely on it; the last one that leaves gives it back. */
-  users = 1;
+  /** Locks that rely on it; the last one that is released gives it back. */
+  #users = 1;
   #ended: StafettError | undefined;
-  readonly #listeners = new Set<(reason: StafettError) => void>();
+  #listeners: Set<(reason: StafettError) => void> | undefined;
+
+  readonly #proto: ProtoGrant;
+  readonly #source: GrantSource;
 
   constructor(
     readonly life: SessionLife,
-    readonly lockId: string,
-    readonly names: readonly string[],
-    readonly fencingToken: bigint,
-    readonly acquireTime: Timestamp | undefined,
+    proto: ProtoGrant,
+    source: GrantSource,
   ) {
-    life.grants.set(lockId, this);
+    this.#proto = proto;
+    this.#source = source;
+    life.grants.set(proto.lockId, this);
+  }
+
+  get lockId(): string {
+    return this.#proto.lockId;
+  }
+
+  get names(): readonly string[] {
+    return this.#proto.names;
+  }
+
+  get fencingToken(): bigint {
+    return this.#proto.fencingToken;
+  }
+
+  /** By the clock of Redis. */
+  get acquireTime(): Date {
+    return toDate(this.#proto.acquireTime);
   }
 
   /** Why it is not held any more, or undefined while it is. Looks at the clock. */
@@ -28,13 +54,30 @@ export class Grant {
     if (this.#ended) return;
     this.#ended = reason;
     this.life.grants.delete(this.lockId);
-    for (const listener of this.#listeners) listener(reason);
-    this.#listeners.clear();
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const listener of listeners ?? []) listener(reason);
   }
 
   /** Told at once when it is lost. */
   onLost(listener: (reason: StafettError) => void): () => void {
+    this.#listeners ??= new Set();
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return () => this.#listeners?.delete(listener);
+  }
+
+  join(): void {
+    this.#users++;
+  }
+
+  /**
+   * One user less. What is lost already is not given back: its end has been told.
+   * @throws {StafettError} LOCK_NOT_HELD when the server knows that it was lost before.
+   */
+  leave(): Promise<unknown> | undefined {
+    this.#users--;
+    if (this.#users > 0 || this.lost) return undefined;
+    this.life.grants.delete(this.lockId);
+    return this.#source.release(this.life, this.lockId);
   }
 }

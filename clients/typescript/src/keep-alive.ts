@@ -6,21 +6,24 @@ import { Outgoing } from './outgoing.js';
 
 /** Keepalives in one TTL. One that is not answered before the next is due ends the link. */
 const PER_TTL = 3;
+/** An answer that is there already may have to wait for a stalled event loop; it is read within so many ms. */
+const READ_MS = 50;
 
 export interface KeepAliveEvents {
   /** The server confirmed the session: for the first time on this link, or again. */
   onConfirmed(): void;
-  onRevoked(lockIds: string[]): void;
+  /** Locks were taken away by force. Each is told again until it is released. */
+  onRevoked(lockIds: readonly string[]): void;
   /** The server is about to stop. */
   onMoving(): void;
 }
 
 /** Keeps a session alive over one link, until that breaks. */
 export class KeepAlive {
-  readonly #outgoing = new Outgoing<KeepAliveRequest>(1);
+  readonly #outgoing = new Outgoing<KeepAliveRequest>({ itemsMax: 1, weightMax: 1, weigh: () => 1 });
   readonly #sentAt = new Map<bigint, number>();
   #sequence = 0n;
-  #timer: NodeJS.Timeout | undefined;
+  #timers: NodeJS.Timeout[] = [];
 
   constructor(
     private readonly link: Link,
@@ -31,19 +34,24 @@ export class KeepAlive {
   start(): void {
     void this.#converse();
     this.#send();
-    this.#timer = setInterval(() => this.#beat(), this.life.ttlMs / PER_TTL);
+    this.#timers = [setInterval(() => this.#beat(), this.life.ttlMs / PER_TTL)];
     this.link.broken.addEventListener('abort', () => {
-      clearInterval(this.#timer);
+      for (const timer of this.#timers) clearTimeout(timer);
       this.#outgoing.end();
     });
   }
 
   #beat(): void {
-    if (this.#sentAt.size > 0) this.link.break(new Error('a keepalive was not answered in time'));
-    else this.#send();
+    const [oldest] = this.#sentAt.keys();
+    this.#send();
+    if (oldest === undefined || this.link.broken.aborted) return;
+    this.#timers[1] = setTimeout(() => {
+      if (this.#sentAt.has(oldest)) this.link.break(new Error('a keepalive was not answered in time'));
+    }, READ_MS);
   }
 
   #send(): void {
+    if (this.life.lost) return; // which ends the link as well
     this.#sequence++;
     this.#sentAt.set(this.#sequence, performance.now());
     this.#outgoing.push({ sequence: this.#sequence, sessionIds: [this.life.id] });
@@ -69,7 +77,7 @@ export class KeepAlive {
     if (state.revokedLockIds.length > 0) this.events.onRevoked(state.revokedLockIds);
     if (sentAt === undefined) return;
     this.life.confirm(sentAt);
-    this.events.onConfirmed();
+    if (!this.life.lost) this.events.onConfirmed();
   }
 }
 

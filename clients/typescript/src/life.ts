@@ -1,8 +1,18 @@
 import { type StafettError, sessionLost } from './errors.js';
+import { lookingSignal } from './signals.js';
 
 /** Something that hangs on a session. */
 interface Hanging {
   lose(reason: StafettError): void;
+}
+
+export interface SessionLifeOptions {
+  readonly id: string;
+  readonly ttlMs: number;
+  readonly safetyMarginMs: number;
+  /** When the request to open it was sent, on the monotonic clock. */
+  readonly sentAt: number;
+  onLost(life: SessionLife, reason: StafettError): void;
 }
 
 /**
@@ -11,21 +21,25 @@ interface Hanging {
  * asks compares with the clock, so that a stalled event loop cannot hide that the deadline has passed.
  */
 export class SessionLife {
-  /** By lock id. */
+  readonly id: string;
+  readonly ttlMs: number;
+  /** What is held, by lock id. */
   readonly grants = new Map<string, Hanging>();
+  /** Locks that were revoked before we heard that we have them: the news and the grant come by different streams. */
+  readonly revokedEarly = new Set<string>();
+  readonly #options: SessionLifeOptions;
   #deadline: number;
   #timer: NodeJS.Timeout | undefined;
   #lost: StafettError | undefined;
+  #controller: AbortController | undefined;
   #requests = 0;
+  #endAt = 0;
 
-  constructor(
-    readonly id: string,
-    readonly ttlMs: number,
-    private readonly safetyMarginMs: number,
-    sentAt: number,
-    private readonly onLost: (reason: StafettError) => void,
-  ) {
-    this.#deadline = sentAt + ttlMs - safetyMarginMs;
+  constructor(options: SessionLifeOptions) {
+    this.id = options.id;
+    this.ttlMs = options.ttlMs;
+    this.#options = options;
+    this.#deadline = this.#deadlineFrom(options.sentAt);
     this.#watch();
   }
 
@@ -40,6 +54,21 @@ export class SessionLife {
     return this.lost ? 0 : this.#deadline - performance.now();
   }
 
+  /** Once it is lost: from when on the servers may be told, on the monotonic clock. */
+  get endAt(): number {
+    return this.#endAt;
+  }
+
+  /** Aborted when it is lost. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.lost) this.#controller.abort(this.lost);
+      lookingSignal(this.#controller, () => this.lost);
+    }
+    return this.#controller.signal;
+  }
+
   /** A request id that this session has not used. */
   nextRequestId(): string {
     this.#requests++;
@@ -49,24 +78,28 @@ export class SessionLife {
   /** The keepalive that was sent then is confirmed. */
   confirm(sentAt: number): void {
     if (this.lost) return;
-    this.#deadline = Math.max(this.#deadline, sentAt + this.ttlMs - this.safetyMarginMs);
+    this.#deadline = Math.max(this.#deadline, this.#deadlineFrom(sentAt));
   }
 
   lose(reason: StafettError): void {
     if (this.#lost) return;
     this.#lost = reason;
     clearTimeout(this.#timer);
+    // Whoever held something has the margin to come to an end before it is given to others.
+    if (this.grants.size > 0) this.#endAt = this.#deadline + this.#options.safetyMarginMs;
     for (const grant of this.grants.values()) grant.lose(reason);
     this.grants.clear();
-    this.onLost(reason);
+    this.revokedEarly.clear();
+    this.#controller?.abort(reason);
+    this.#options.onLost(this, reason);
+  }
+
+  #deadlineFrom(sentAt: number): number {
+    return sentAt + this.ttlMs - this.#options.safetyMarginMs;
   }
 
   #watch(): void {
-    this.#timer = setTimeout(
-      () => {
-        if (!this.lost) this.#watch();
-      },
-      Math.max(1, this.#deadline - performance.now()),
-    ).unref();
+    // Without a hold on the process: what keeps that alive is the connection.
+    this.#timer = setTimeout(() => this.lost ?? this.#watch(), Math.max(1, this.#deadline - performance.now())).unref();
   }
 }

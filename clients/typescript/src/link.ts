@@ -1,6 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import { type Channel, ChannelCredentials, createChannel, createClientFactory, Metadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
-import { type LockServiceClient, LockServiceDefinition } from './gen/stafett/v1/lock.js';
+import { type LockServiceClient, LockServiceDefinition, PipelineRequest, PipelineResponse } from './gen/stafett/v1/lock.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import type { Settings } from './options.js';
 
@@ -8,10 +9,26 @@ import type { Settings } from './options.js';
 const PING_AFTER_MS = 5_000;
 const PING_TIMEOUT_MS = 3_000;
 
+/** Without the copy of each message that the definition of the service makes, for callers that leave fields out. */
+const LeanDefinition = {
+  pipeline: {
+    path: `/${LockServiceDefinition.fullName}/${LockServiceDefinition.methods.pipeline.name}`,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: (request: PipelineRequest) => PipelineRequest.encode(request).finish(),
+    requestDeserialize: (bytes: Uint8Array) => PipelineRequest.decode(bytes),
+    responseSerialize: (response: PipelineResponse) => PipelineResponse.encode(response).finish(),
+    responseDeserialize: (bytes: Uint8Array) => PipelineResponse.decode(bytes),
+    options: {},
+  },
+} as const;
+
 /** One connection to one server, from its opening until something about it breaks. It is never mended, only replaced. */
 export class Link {
   readonly sessions: SessionServiceClient;
   readonly locks: LockServiceClient;
+  /** `locks.pipeline`, for requests with all their fields. */
+  readonly pipeline: LockServiceClient['pipeline'];
   readonly #channel: Channel;
   readonly #broken = new AbortController();
 
@@ -23,16 +40,19 @@ export class Link {
       'grpc.keepalive_time_ms': PING_AFTER_MS,
       'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
       'grpc.max_receive_message_length': -1,
-      'grpc.use_local_subchannel_pool': 1, // else a fresh link inherits the back-off of the one before
+      'grpc.use_local_subchannel_pool': 1, // else a fresh link inherits the connection, or the back-off, of the one before
     });
     const metadata = new Metadata({ 'stafett-namespace': settings.namespace });
     if (settings.token !== undefined) metadata.set('authorization', `Bearer ${settings.token}`);
     const clients = createClientFactory().use(errorDetailsClientMiddleware);
     this.sessions = clients.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
     this.locks = clients.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
+    const lean = clients.create(LeanDefinition, this.#channel, { '*': { metadata } });
+    this.pipeline = (requests, options) => lean.pipeline(requests as AsyncIterable<PipelineRequest>, options);
+    setMaxListeners(0, this.broken); // each call over it listens
   }
 
-  /** Aborted once the link is of no more use. */
+  /** Aborted once the link is of no more use. Every call over it must be given this signal: it ends none by itself. */
   get broken(): AbortSignal {
     return this.#broken.signal;
   }

@@ -11,15 +11,21 @@ export interface ConnectOptions {
   readonly host?: string;
   /** Isolates the names of one application from those of others. Default `default`. */
   readonly namespace?: string;
-  /** How long the session outlives its last keepalive. Default 15 s; the server allows 1 s up to its `max_ttl`. */
+  /**
+   * How long the session outlives its last keepalive: how long others wait when this process dies, and how long it may stall
+   * without losing its locks. Default 15 s; the server allows 1 s up to its `max_ttl`, 30 s by default.
+   */
   readonly ttl?: DurationLike;
-  /** How long before the session may run out everything that hangs on it counts as lost. Default a tenth of the TTL, at least 200 ms. */
+  /**
+   * So long before the session may run out everything that hangs on it counts as lost: the time that the work under a lock has
+   * to stop when its `signal` is aborted. Default a tenth of the TTL, at least 200 ms; less than half of the TTL.
+   */
   readonly safetyMargin?: DurationLike;
-  /** How long `connect` tries. Default 10 s. */
+  /** How long `connect` tries, and later `locks.get`, `list` and `forceRelease`. Default 10 s. */
   readonly connectTimeout?: DurationLike;
   /** How long acquires without a `waitTimeout` outlast a broken connection. Default: without end. */
   readonly offlineTimeout?: DurationLike;
-  /** Ends the attempt to connect. */
+  /** Gives up the attempt to connect; later it has no effect. */
   readonly signal?: AbortSignal;
   /** A token for a server that asks for one. Sent as `authorization: Bearer …`. */
   readonly token?: string;

@@ -1,27 +1,35 @@
+import { toProtoDuration } from './durations.js';
 import { fromPipelineError, StafettError } from './errors.js';
 import type { AcquireRequest, AcquireResponse, PipelineCommand, PipelineResult } from './gen/stafett/v1/lock.js';
 import type { SessionLife } from './life.js';
 import type { Link } from './link.js';
 import { Outgoing } from './outgoing.js';
+import type { Times } from './waiting-room.js';
+import { weigh } from './weigh.js';
 
-/** Commands in one message. */
+/** Commands in one message; the server's own limit. */
 const COMMANDS_MAX = 1_000;
-/** Commands without an answer yet, those that wait in queues included. */
-const PENDING_MAX = 200_000;
-const DAY_S = 86_400;
+/** Bytes in one message, estimated from above: a server may be told to accept no more than 64 KiB. */
+const MESSAGE_BYTES_MAX = 60_000;
+/** Acquires without an answer yet, those that wait in queues included. Servers accept twice as many commands by default. */
+const ACQUIRES_MAX = 100_000;
+/** The longest wait that servers accept. */
+const WAIT_MS_MAX = 24 * 60 * 60 * 1_000;
+const LONGEST_WAIT = toProtoDuration(WAIT_MS_MAX);
 
 type Command = NonNullable<PipelineCommand['command']>;
-type Result = PipelineResult['result'];
+type Result = NonNullable<PipelineResult['result']>;
 
+/** Something that was asked and is not answered. */
 interface Pending {
   readonly life: SessionLife;
-  /** When to stop waiting for a connection, on the monotonic clock. */
-  readonly giveUpAt: number;
-  /** Until when an acquire waits, on the monotonic clock; undefined for the others. */
-  readonly waitUntil: number | undefined;
   readonly command: Command;
-  readonly resolve: (result: Result) => void;
-  readonly reject: (error: Error) => void;
+  /** Of an acquire. Undefined for what takes something back. */
+  readonly times: Times | undefined;
+  /** Was it on its way to a server? Then it may have been carried out, even if it was not answered. */
+  sent: boolean;
+  resolve(result: Result | undefined): void;
+  reject(error: unknown): void;
 }
 
 /**
@@ -29,94 +37,132 @@ interface Pending {
  * every command can be repeated, by its `request_id` or `lock_id`.
  */
 export class Pipeline {
-  readonly #pending = new Map<bigint, Pending>();
-  #lastId = 0n;
+  /** By command id, in the order in which they were asked. */
+  readonly #pending = new Map<number, Pending>();
+  #acquires = 0;
+  #lastId = 0;
   #outgoing: Outgoing<PipelineCommand> | undefined;
+
+  /** How many acquires wait for an answer. */
+  get acquires(): number {
+    return this.#acquires;
+  }
 
   /** Uses the link from now on, until that breaks. */
   attach(link: Link): void {
-    const outgoing = new Outgoing<PipelineCommand>(COMMANDS_MAX);
+    const outgoing = new Outgoing<PipelineCommand>({ itemsMax: COMMANDS_MAX, weightMax: MESSAGE_BYTES_MAX, weigh });
     this.#outgoing = outgoing;
-    for (const [id, pending] of this.#pending) outgoing.push({ id, command: current(pending) });
+    // What takes back goes first: it makes room for what asks, at the locks and within the server's limit for a stream.
+    for (const [id, pending] of this.#pending) if (!pending.times) this.#send(id, pending);
+    for (const [id, pending] of this.#pending) if (pending.times) this.#send(id, pending);
     void this.#converse(link, outgoing);
   }
 
+  /** Without a link, what was asked waits for the next one; but nobody waits for what is only a confirmation. */
   detach(): void {
     this.#outgoing?.end();
     this.#outgoing = undefined;
+    for (const pending of this.#pending.values()) if (!pending.times) pending.resolve(undefined);
   }
 
-  /** @throws the signal's reason after an abort; a grant that is on its way then is given back. */
-  acquire(life: SessionLife, request: AcquireRequest, waitUntil: number, giveUpAt: number, signal?: AbortSignal): Promise<AcquireResponse> {
+  /**
+   * @param request its `wait_timeout` is set each time it is sent.
+   * @throws the signal's reason after an abort; what the server makes of the acquire is taken back then.
+   */
+  acquire(life: SessionLife, request: AcquireRequest, times: Times, signal?: AbortSignal): Promise<AcquireResponse> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => {
-        this.#pending.delete(id);
-        this.#cancel(life, request.requestId, giveUpAt);
-        reject(signal?.reason);
-      };
-      const settle = <T>(done: (value: T) => void) =>
-        signal
-          ? (value: T) => {
-              signal.removeEventListener('abort', onAbort);
-              done(value);
-            }
-          : done;
+      if (this.#acquires >= ACQUIRES_MAX) throw tooManyPending();
+      const answer = (result: Result | undefined) => resolve((result as Result & { $case: 'acquire' }).value);
       const command: Command = { $case: 'acquire', value: request };
-      const answer = settle((result: Result) => resolve((result as { value: AcquireResponse }).value));
-      const id = this.#submit({ life, giveUpAt, waitUntil, command, resolve: answer, reject: settle(reject) });
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const pending: Pending = { life, command, times, sent: false, resolve: answer, reject };
+      this.#acquires++;
+      const id = this.#submit(pending);
+      if (signal) this.#giveUpWhen(signal, id, pending);
     });
   }
 
-  release(life: SessionLife, lockId: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const command: Command = { $case: 'release', value: { lockId } };
-      this.#submit({ life, giveUpAt: Number.POSITIVE_INFINITY, waitUntil: undefined, command, resolve: () => resolve(), reject });
-    });
+  /**
+   * Resolves when the server has confirmed it; without a connection, or when that breaks, at once: it is carried out later,
+   * unless the session ends before.
+   * @throws {StafettError} LOCK_NOT_HELD.
+   */
+  release(life: SessionLife, lockId: string): Promise<unknown> {
+    return this.#takeBack(life, { $case: 'release', value: { lockId } });
   }
 
-  /** Refuses what waits for the answer to something that this session asked. */
+  /** Ends what was asked for this session: nothing of it is held, and so nothing needs to be taken back. */
   failAll(life: SessionLife, error: Error): void {
     for (const [id, pending] of this.#pending) {
-      if (pending.life === life) this.#fail(id, pending, error);
+      if (pending.life !== life) continue;
+      this.#forget(id, pending);
+      if (!pending.times) pending.resolve(undefined);
+      else pending.reject(error);
     }
   }
 
-  /** Refuses what has waited long enough for a connection. */
-  sweep(now: number, error: () => Error): void {
-    for (const [id, pending] of this.#pending) {
-      if (pending.giveUpAt <= now) this.#fail(id, pending, error());
+  /** Gives up acquires that have waited too long for a connection. */
+  sweep(isTooLate: (times: Times) => boolean, error: () => Error): void {
+    for (const [id, pending] of this.#pending) if (pending.times && isTooLate(pending.times)) this.#giveUp(id, pending, error());
+  }
+
+  #giveUpWhen(signal: AbortSignal, id: number, pending: Pending): void {
+    const { resolve, reject } = pending;
+    const onAbort = () => this.#giveUp(id, pending, signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const settled = <T>(settle: (value: T) => void) => {
+      return (value: T) => {
+        signal.removeEventListener('abort', onAbort);
+        settle(value);
+      };
+    };
+    pending.resolve = settled(resolve);
+    pending.reject = settled(reject);
+  }
+
+  /** Whatever a server makes, or has made, of the acquire is taken back: its answer may have been lost on the way. */
+  #giveUp(id: number, pending: Pending, error: unknown): void {
+    this.#forget(id, pending);
+    const { life, command, sent } = pending;
+    if (sent && command.$case === 'acquire') {
+      const { sessionId, requestId } = command.value;
+      this.#takeBack(life, { $case: 'cancel', value: { sessionId, requestId } }).catch(() => {});
     }
+    pending.reject(error);
   }
 
-  #cancel(life: SessionLife, requestId: string, giveUpAt: number): void {
-    const command: Command = { $case: 'cancel', value: { sessionId: life.id, requestId } };
-    this.#submit({ life, giveUpAt, waitUntil: undefined, command, resolve: () => {}, reject: () => {} });
+  /** Never refused, however much there is: each takes back one acquire. */
+  #takeBack(life: SessionLife, command: Command): Promise<Result | undefined> {
+    return new Promise((resolve, reject) => {
+      if (life.lost) return resolve(undefined);
+      this.#submit({ life, command, times: undefined, sent: false, resolve, reject });
+      if (!this.#outgoing) resolve(undefined);
+    });
   }
 
-  #submit(pending: Pending): bigint {
+  #submit(pending: Pending): number {
     this.#lastId++;
-    if (this.#pending.size >= PENDING_MAX) {
-      const message = `${PENDING_MAX} commands wait for an answer; ask for fewer locks at once`;
-      pending.reject(new StafettError('RESOURCE_EXHAUSTED', 'TOO_MANY_PENDING', message));
-    } else if (pending.life.lost) {
-      pending.reject(pending.life.lost);
-    } else {
-      this.#pending.set(this.#lastId, pending);
-      this.#outgoing?.push({ id: this.#lastId, command: pending.command });
-    }
+    this.#pending.set(this.#lastId, pending);
+    this.#send(this.#lastId, pending);
     return this.#lastId;
   }
 
-  #fail(id: bigint, pending: Pending, error: Error): void {
-    this.#pending.delete(id);
-    pending.reject(error);
+  #send(id: number, pending: Pending): void {
+    if (!this.#outgoing) return;
+    const { command, times } = pending;
+    pending.sent = true;
+    // An acquire that is asked again waits for what is left of its time.
+    if (command.$case === 'acquire' && times) command.value.waitTimeout = toWait(times.waitUntil);
+    this.#outgoing.push({ id: BigInt(id), command });
+  }
+
+  #forget(id: number, pending: Pending): void {
+    if (this.#pending.delete(id) && pending.times) this.#acquires--;
   }
 
   async #converse(link: Link, outgoing: Outgoing<PipelineCommand>): Promise<void> {
     try {
-      for await (const { results } of link.locks.pipeline(requests(outgoing), { signal: link.broken })) {
-        for (const result of results) this.#onResult(link, result);
+      for await (const { results } of link.pipeline(requests(outgoing), { signal: link.broken })) {
+        for (const { id, result } of results) this.#onResult(link, Number(id), result);
       }
       link.break(new Error('the server ended the pipeline'));
     } catch (error) {
@@ -126,18 +172,20 @@ export class Pipeline {
     }
   }
 
-  #onResult(link: Link, { id, result }: PipelineResult): void {
+  #onResult(link: Link, id: number, result: Result | undefined): void {
     const pending = this.#pending.get(id);
-    if (!pending) return;
-    if (result?.$case !== 'error') {
-      this.#pending.delete(id);
-      pending.resolve(result);
-      return;
-    }
-    const error = fromPipelineError(result.value);
+    if (!pending || !result || link.broken.aborted) return;
+    if (result.$case === 'error') return this.#onError(link, id, pending, fromPipelineError(result.value));
+    this.#forget(id, pending);
+    pending.resolve(result);
+  }
+
+  #onError(link: Link, id: number, pending: Pending, error: StafettError): void {
+    const mustGetThrough = !pending.times && error.retryDelayMs !== undefined;
     // The server cannot serve it now: the next one may, or this one in a moment. The link goes, the command stays.
-    if (error.code === 'UNAVAILABLE') link.break(error);
-    else this.#fail(id, pending, error);
+    if (error.code === 'UNAVAILABLE' || mustGetThrough) return link.break(error);
+    this.#forget(id, pending);
+    pending.reject(error);
   }
 }
 
@@ -145,15 +193,13 @@ async function* requests(outgoing: Outgoing<PipelineCommand>) {
   for await (const commands of outgoing.batches()) yield { commands };
 }
 
-/** The command as it is to be asked again: an acquire waits for what is left of its time. */
-function current({ command, waitUntil }: Pending): Command {
-  if (command.$case !== 'acquire' || waitUntil === undefined) return command;
-  return { $case: 'acquire', value: { ...command.value, waitTimeout: toWait(waitUntil) } };
+/** How long an acquire is to wait. */
+function toWait(waitUntil: number) {
+  if (waitUntil === Number.POSITIVE_INFINITY) return LONGEST_WAIT;
+  return toProtoDuration(Math.max(0, Math.min(waitUntil - performance.now(), WAIT_MS_MAX)));
 }
 
-/** How long an acquire is to wait; the server's limit is a day. */
-export function toWait(waitUntil: number): { seconds: bigint; nanos: number } {
-  const ms = Math.max(0, Math.min(waitUntil - performance.now(), DAY_S * 1000));
-  const seconds = Math.floor(ms / 1000);
-  return { seconds: BigInt(seconds), nanos: Math.floor((ms - seconds * 1000) * 1e6) };
+function tooManyPending(): StafettError {
+  const message = `${ACQUIRES_MAX} acquires of this client wait for an answer; ask for fewer locks at once`;
+  return new StafettError('RESOURCE_EXHAUSTED', 'TOO_MANY_PENDING', message, { retryDelayMs: 1_000 });
 }

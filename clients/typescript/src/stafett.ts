@@ -1,12 +1,13 @@
 import { Connection, type SessionState } from './connection.js';
+import { sessionLost } from './errors.js';
 import { Locks } from './locks.js';
-import { type ConnectOptions, type Settings, toSettings } from './options.js';
+import { type ConnectOptions, toSettings } from './options.js';
 
 /** This process's session: its liveness in the eyes of the servers. Everything that it holds hangs on it. */
 export class Session {
   readonly #connection: Connection;
 
-  /** Made by `connect`. */
+  /** @internal */
   constructor(connection: Connection) {
     this.#connection = connection;
   }
@@ -21,33 +22,44 @@ export class Session {
     return this.#connection.state;
   }
 
-  /** How long what is held is safe without another keepalive, ms. */
-  get remainingMs(): number {
+  /** Aborted, with SESSION_LOST as its reason (after `close`, CLOSED), when the session is lost. The next session has another one. */
+  get signal(): AbortSignal {
+    return this.#connection.life?.signal ?? AbortSignal.abort(sessionLost('there never was one'));
+  }
+
+  /** How long what is held is safe without another keepalive, ms; 0 when the session is lost. */
+  remainingMs(): number {
     return this.#connection.life?.remainingMs ?? 0;
   }
 
-  /** Told every change of the state. Returns what ends that. */
+  /**
+   * Told every change of the state, at once. Returns what ends that.
+   * @example const stop = stafett.session.onStateChange((state) => log.info({ state }, 'stafett'));
+   */
   onStateChange(listener: (state: SessionState) => void): () => void {
     return this.#connection.onStateChange(listener);
   }
 }
 
-/** A connected client. Keeps the process alive until it is closed. */
+/**
+ * A connected client. One for a process is enough, however many locks it takes: they share one connection and one session.
+ * **It keeps the process alive until it is closed**, also while no server can be reached.
+ */
 export class Stafett implements AsyncDisposable {
   readonly session: Session;
   readonly locks: Locks;
   readonly #connection: Connection;
 
-  /** Made by `connect`. */
-  constructor(connection: Connection, settings: Settings) {
+  /** @internal */
+  constructor(connection: Connection) {
     this.#connection = connection;
     this.session = new Session(connection);
-    this.locks = new Locks(connection, settings.offlineTimeoutMs);
+    this.locks = new Locks(connection);
   }
 
   /**
-   * Gives everything back at once and closes. Signals of locks that are still held are aborted, acquires that still wait
-   * are rejected with CLOSED: finish the work before.
+   * Gives everything back at once and closes; takes no longer than 2 s. Signals of locks that are still held are aborted,
+   * acquires that still wait are rejected with CLOSED: finish the work before. Twice is fine.
    */
   close(): Promise<void> {
     return this.#connection.close();
@@ -60,15 +72,16 @@ export class Stafett implements AsyncDisposable {
 
 /**
  * Connects to a Stafett server, or to the first of several that answers; to the next when that fails.
- * @param address `'host:port'`, or several of them, as a list or separated by commas. A host name with several addresses works too.
- * @throws {StafettError} CONNECTION_FAILED when none answers within the `connectTimeout`.
+ * @param address `'host:port'`, `'[ipv6]:port'`, or several of them, as a list or separated by commas. They are tried in this order.
+ * @throws {StafettError} CONNECTION_FAILED when none answers within the `connectTimeout`; what a server says when it refuses us
+ * for good, e.g. INVALID_FIELD for a `ttl` beyond its `max_ttl`.
+ * @throws {TypeError} for an option that is wrong, naming it.
  * @example
  * const stafett = await connect('127.0.0.1:50051', { client: 'tax-return-service' });
  * await stafett.locks.run('customer/42', async (lock) => save(document, lock.fencingToken));
  */
 export async function connect(address: string | readonly string[], options: ConnectOptions = {}): Promise<Stafett> {
-  const settings = toSettings(address, options);
-  const connection = new Connection(settings);
+  const connection = new Connection(toSettings(address, options));
   await connection.open(options.signal);
-  return new Stafett(connection, settings);
+  return new Stafett(connection);
 }
