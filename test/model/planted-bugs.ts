@@ -79,7 +79,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug('the short way takes a name that is held', "if holder ~= '' or queued > 0 then return nil end", 'if queued > 0 then return nil end'),
   bug('the short way overtakes those who wait', "if holder ~= '' or queued > 0 then return nil end", "if holder ~= '' then return nil end"),
   bug('the short way grants under a session that has run out', 'local packed = deadline > NOW and call(', 'local packed = call('),
-  bug('the short way does not know a retry', "P .. 'acquires:' .. sid, rid, acquire) == 0", "P .. 'acquires:' .. sid, rid, acquire) == 2"),
+  bug('the short way does not know a retry', "acquiresKey(sid), rid, acquire) == 0", "acquiresKey(sid), rid, acquire) == 2"),
   bug('the short way serves nobody after a release', 'if queued > 0 or watchers <= #packed then', 'if watchers <= #packed then'),
   bug('the short way tells nobody of a release', 'if queued > 0 or watchers <= #packed then', 'if queued > 0 then'),
   bug('a nested acquire does not pass a head that waits for it', 'head ~= id and not waitsFor(head, held, {})', 'head ~= id', 'nesting'),

@@ -45,6 +45,8 @@ export function strictDefinition<Definition extends TsProtoServiceDefinition>(
 ): NormalizedServiceDefinition<Definition> {
   const methods = Object.entries(definition.methods).map(([key, method]) => {
     const { requestType, responseType } = method;
+    // What our streams send is complete, and needs no copy that fills in what is missing.
+    const encode = (value: unknown) => responseType.encode(value).finish();
     const strictMethod = {
       path: `/${definition.fullName}/${method.name}`,
       requestStream: method.requestStream,
@@ -52,7 +54,7 @@ export function strictDefinition<Definition extends TsProtoServiceDefinition>(
       requestDeserialize: (bytes: Uint8Array) => decode(requestType, bytes),
       requestSerialize: (value: unknown) => requestType.encode(value).finish(),
       responseDeserialize: (bytes: Uint8Array) => responseType.decode(bytes),
-      responseSerialize: (value: unknown) => responseType.encode(responseType.fromPartial?.(value) ?? value).finish(),
+      responseSerialize: method.responseStream ? encode : (value: unknown) => encode(responseType.fromPartial?.(value) ?? value),
       options: method.options,
     };
     return [key, strictMethod];

@@ -7,18 +7,30 @@ local RELEASED, EXPIRED, FORCED, CLOSED = 1, 2, 3, 4 -- EndReason of lock.proto
 -- Behind it stand the names, joined by NUL, which no name has; the context is joined by spaces, which no lock id has.
 -- Padded to more than 64 bytes: Redis walks through a hash of smaller values to find one, else it looks them up.
 local ACQUIRE = '<Bdddxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsss'
+local WHOLE_ACQUIRE = ACQUIRE .. 'c0' -- with the names
 
 -- A name: field s of lock:<name>. The fields 0 to 9 are its last holders.
 local HOLDER, UNLOCKS, QUEUED, WATCHERS = 1, 2, 3, 4 -- holder '' if free; unlocks false if the name is new
 local LOCK = '<dds' -- behind it stand the watchers
+local WHOLE_LOCK = LOCK .. 'c0'
 
 -- A past holder: {who, owner, owner of its session, token, since, until, how it ended}
 local PAST = '<Bdddsss'
 
+-- Remembered for the call: putting it together again costs more than looking it up.
+local function acquiresKey(sid)
+  local key = acquiresKeys[sid]
+  if not key then
+    key = P .. 'acquires:' .. sid
+    acquiresKeys[sid] = key
+  end
+  return key
+end
+
 local function acquireCount(sid)
   local count = acquireCounts[sid]
   if not count then
-    count = call('HLEN', P .. 'acquires:' .. sid)
+    count = call('HLEN', acquiresKey(sid))
     acquireCounts[sid] = count
   end
   return count
@@ -34,7 +46,7 @@ end
 
 local function readAcquire(id)
   local sid, rid = split(id)
-  local packed = call('HGET', P .. 'acquires:' .. sid, rid)
+  local packed = call('HGET', acquiresKey(sid), rid)
   if not packed then return false end
   local state, seqNo, since, ttl, caller, owner, context, names = struct.unpack(ACQUIRE, packed)
   context, names = splitList(context, ' ', '[^ ]+'), splitList(string.sub(packed, names), '\0', '[^%z]+')
@@ -46,15 +58,15 @@ local function writeAcquire(id, acquire)
   local context, names = acquire[CONTEXT], acquire[NAMES]
   context = context and table.concat(context, ' ') or ''
   names = #names == 1 and names[1] or table.concat(names, '\0')
-  local packed = struct.pack(ACQUIRE, acquire[STATE], acquire[SEQ], acquire[SINCE], acquire[TTL],
-    acquire[CALLER], acquire[OWNER], context) .. names
-  local added = call('HSET', P .. 'acquires:' .. sid, rid, packed)
+  local packed = struct.pack(WHOLE_ACQUIRE, acquire[STATE], acquire[SEQ], acquire[SINCE], acquire[TTL],
+    acquire[CALLER], acquire[OWNER], context, names)
+  local added = call('HSET', acquiresKey(sid), rid, packed)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] + added end
 end
 
 local function removeAcquire(id)
   local sid, rid = split(id)
-  call('HDEL', P .. 'acquires:' .. sid, rid)
+  call('HDEL', acquiresKey(sid), rid)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] - 1 end
   if isLease(sid) then
     call('ZREM', P .. 'deadlines', sid)
@@ -70,7 +82,7 @@ local function readLock(name)
 end
 
 local function packLock(lock)
-  return struct.pack(LOCK, lock[UNLOCKS], lock[QUEUED], lock[HOLDER]) .. lock[WATCHERS]
+  return struct.pack(WHOLE_LOCK, lock[UNLOCKS], lock[QUEUED], lock[HOLDER], lock[WATCHERS])
 end
 
 -- A name that is new is indexed, and looked at when it might be forgotten.

@@ -17,7 +17,7 @@ end
 
 -- Ends what the session has, up to the budget; returns what is left of the budget.
 local function endSession(sid, how, budget)
-  local key = P .. 'acquires:' .. sid
+  local key = acquiresKey(sid)
   local cursor = '0'
   repeat
     local page = call('HSCAN', key, cursor, 'COUNT', 100)

@@ -5,15 +5,16 @@
 -- {granted, ...} as `acquire`, or nil
 local function acquireShort(sid, rid, name, owner)
   local deadline = deadlineOf(sid)
-  local packed = deadline > NOW and call('HGET', P .. 'lock:' .. name, 's')
+  local key = P .. 'lock:' .. name
+  local packed = deadline > NOW and call('HGET', key, 's')
   if not packed or acquireCount(sid) >= LIMITS[2] then return nil end
   local unlocks, queued, holder, rest = struct.unpack(LOCK, packed)
   if holder ~= '' or queued > 0 then return nil end
   local token = nextSeq()
-  local acquire = struct.pack(ACQUIRE, GRANTED, token, NOW, 0, SERVER, owner, '') .. name
-  if call('HSETNX', P .. 'acquires:' .. sid, rid, acquire) == 0 then return nil end -- a repetition
+  local acquire = struct.pack(WHOLE_ACQUIRE, GRANTED, token, NOW, 0, SERVER, owner, '', name)
+  if call('HSETNX', acquiresKey(sid), rid, acquire) == 0 then return nil end -- a repetition
   acquireCounts[sid] = acquireCounts[sid] + 1
-  call('HSET', P .. 'lock:' .. name, 's', struct.pack(LOCK, unlocks, 0, sid .. '.' .. rid) .. string.sub(packed, rest))
+  call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, 0, sid .. '.' .. rid, string.sub(packed, rest)))
   count(1, 0)
   return {'granted', token, NOW, deadline, 0}
 end
@@ -22,7 +23,7 @@ end
 local function releaseShort(id)
   local sid, rid = split(id)
   if isLease(sid) or not alive(sid) then return nil end
-  local packed = call('HGET', P .. 'acquires:' .. sid, rid)
+  local packed = call('HGET', acquiresKey(sid), rid)
   if not packed then return nil end
   local state, token, since, _, _, owner, _, name = struct.unpack(ACQUIRE, packed)
   name = string.sub(packed, name)
@@ -34,7 +35,7 @@ local function releaseShort(id)
   unlocks = unlocks + 1
   local past = struct.pack(PAST, RELEASED, token, since, NOW, sid, owner, ownerOf(sid))
   call('HSET', key, 's', struct.pack(LOCK, unlocks, 0, ''), unlocks % HISTORY, past)
-  call('HDEL', P .. 'acquires:' .. sid, rid)
+  call('HDEL', acquiresKey(sid), rid)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] - 1 end
   count(-1, 0)
   return {'released', NOW - since, name}

@@ -30,7 +30,7 @@ local HANDOFFS, EXPIRED_COUNT, FORCED_COUNT, HELD_COUNT, WAITING_COUNT = 1, 2, 3
 local call, P, SERVER, SEEN, LIMITS, NOW, NOW_US
 local seq, held, waiting -- from `state`, once one of them is needed
 local stats
-local deadlines, owners, acquireCounts -- of the sessions met by this call
+local deadlines, owners, acquireCounts, acquiresKeys -- of the sessions met by this call
 local soonest -- the earliest deadline that this call set, or 0
 local sids, rids -- of the lock ids met by this call
 local events -- server -> list
@@ -47,7 +47,7 @@ local function begin(prefix, packedRequest)
   NOW_US = clock[1] * 1000000 + clock[2]
   NOW = math.floor(NOW_US / 1000)
   seq, stats = nil, {0, 0, 0, -1, -1}
-  deadlines, soonest, owners, acquireCounts = {}, 0, {}, {}
+  deadlines, soonest, owners, acquireCounts, acquiresKeys = {}, 0, {}, {}, {}
   sids, rids = {}, {}
   events, dirty, unlocked, unfinished = {}, {}, {}, 0
   return request[4]
