@@ -89,7 +89,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const subscriber = new Subscriber({ target, logger });
   addRedisMetrics(registry, { commands: connection, subscriptions: subscriber });
 
-  const engine = new Engine({ connection, subscriber, logger, registry, limits: config });
+  const redisIsNew = config.redisTarget === undefined || config.redisIsNew;
+  const engine = new Engine({ connection, subscriber, logger, registry, limits: config, maxTtlMs: config.maxTtlMs, redisIsNew });
   const sessions = createSessionService({ engine, maxTtlMs: config.maxTtlMs });
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
   const locks = createLockService({ ...config, engine, registry, toStafettError });

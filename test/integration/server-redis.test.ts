@@ -47,14 +47,14 @@ describe('the connection for commands', () => {
   it('loads the library when Redis does not know it, any more', async () => {
     const bytes = Buffer.from([0, 255, 13, 10]);
     const expected = Buffer.concat([Buffer.from('k='), bytes]);
-    expect(await connection.callLibrary(LIBRARY, 'k', bytes)).toEqual(expected);
+    expect(await connection.callFunction(LIBRARY, '', ['k'], [bytes])).toEqual(expected);
     await connection.command('FUNCTION', 'FLUSH');
-    const many = Array.from({ length: 50 }, () => connection.callLibrary(LIBRARY, 'k', bytes));
+    const many = Array.from({ length: 50 }, () => connection.callFunction(LIBRARY, '', ['k'], [bytes]));
     expect(await Promise.all(many)).toEqual(many.map(() => expected));
   });
 
   it('hands on what the library itself refused, without the arguments', async () => {
-    const error = await connection.callLibrary(LIBRARY, 'k', Buffer.from('fail')).catch((refusal: Error) => refusal);
+    const error = await connection.callFunction(LIBRARY, '', ['k'], [Buffer.from('fail')]).catch((refusal: Error) => refusal);
     expect(error).toMatchObject({ message: expect.stringContaining('told to') });
     expect(error).not.toHaveProperty('command');
   });

@@ -1,8 +1,9 @@
-import type { Command, EngineEvent, Verb } from '../../server/src/engine/commands.js';
+import type { Command, EngineEvent } from '../../server/src/engine/commands.js';
 import type { Observed } from '../support/engine-harness.js';
+import type { ModelVerb } from './rules.js';
 
 /** Every outcome that a command can have, and every event. */
-const OUTCOMES: Record<Verb, readonly string[]> = {
+const OUTCOMES: Record<ModelVerb, readonly string[]> = {
   open: ['opened', 'too_many_sessions'],
   keep: ['alive', 'gone'],
   close: ['closed'],

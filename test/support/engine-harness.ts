@@ -1,7 +1,7 @@
 import { Packr } from 'msgpackr';
 import { decodeBatch, decodeMessage, encodeBatch } from '../../server/src/engine/codec.js';
 import type { BatchReply, Command, EngineEvent, EngineLimits } from '../../server/src/engine/commands.js';
-import { namespacePrefix, serverChannel } from '../../server/src/redis/keys.js';
+import { epochPrefix, gateKey, serverChannel } from '../../server/src/redis/keys.js';
 import { loadLibrary } from '../../server/src/redis/scripts.js';
 import { startRedis, type TestRedis } from './redis.js';
 
@@ -28,16 +28,19 @@ export interface Observed extends BatchReply {
   readonly counts: { readonly held: number; readonly waiting: number };
 }
 
-export const NAMESPACE = namespacePrefix('model');
+const EPOCH = 'first';
+const RUN = 'run';
+export const NAMESPACE = epochPrefix('model', EPOCH);
+const GATE = gateKey('model');
 export const SERVERS = ['server-1', 'server-2', 'server-3'] as const;
 
 const CLOCK_KEY = 'test:clock';
-const CLOCK: Patch = { find: `call('TIME')`, replace: `call('HMGET', '${CLOCK_KEY}', 's', 'us')` };
+const CLOCK: Patch = { find: `call('TIME')`, replace: `call('HMGET', '${CLOCK_KEY}', 's', 'us')`, times: 2 };
 /** One more function: sets the clock, makes the call, and looks at what it left behind, in one step. */
 const OBSERVED_CALL = `
 redis.register_function('observed_call', function(keys, args)
   redis.call('HSET', '${CLOCK_KEY}', 's', args[2], 'us', args[3])
-  local observed = {run(keys, {args[1]})}
+  local observed = {run({keys[1], keys[2]}, {args[1]})}
   for i, field in ipairs({'held', 'waiting'}) do observed[1 + i] = redis.call('HGET', keys[1] .. 'state', field) or '0' end
   for i = 4, #args do observed[i] = redis.call('LRANGE', keys[1] .. 'outbox:' .. args[i], 0, -1) end
   return observed
@@ -90,24 +93,43 @@ export class EngineHarness {
   /** Empties Redis, and sets the clock. */
   async reset(nowUs: number): Promise<void> {
     await this.#redis.flushall();
+    await this.setEpoch({ grace: 0 });
     await this.#subscriber.ping();
     this.#outboxes.clear();
     this.#published.clear();
     this.nowUs = nowUs;
   }
 
+  /** What the gate says. */
+  async setEpoch({ id = EPOCH, run = RUN, grace }: { id?: string; run?: string; grace: number }): Promise<void> {
+    await this.#redis.hset(GATE, { id, run, grace });
+  }
+
   async call(server: string, commands: readonly Command[], limits: HarnessLimits, seen = 0): Promise<Observed> {
-    const request = packr.unpack(encodeBatch(server, seen, limits, commands)) as [string, number, number[], Command[]];
+    const pass = { epoch: EPOCH, run: RUN, expected: 0, toleranceMs: 0 };
+    const request = packr.unpack(encodeBatch({ serverId: server, seen, limits, commands, pass })) as [string, number, number[]];
     request[2][4] = limits.expireBudget;
-    const args = [packr.pack(request), Math.floor(this.nowUs / 1e6), this.nowUs % 1e6, ...SERVERS];
-    const answer = await this.#redis.callBuffer('FCALL', 'observed_call', '1', NAMESPACE, ...args);
-    const [reply, held, waiting, ...outboxes] = answer as [Buffer, Buffer, Buffer, ...Buffer[][]];
+    const answer = await this.#observedCall(packr.pack(request));
+    const [reply, held, waiting, ...outboxes] = answer;
     if (commands.some(([verb]) => verb === 'drain')) this.#outboxes.delete(server);
+    const decoded = decodeBatch(reply);
+    if ('mistaken' in decoded) throw new Mismatch(`the engine takes the epoch or the time for another: ${decoded.mistaken}`);
     return {
-      ...decodeBatch(reply),
+      ...decoded,
       foreign: await this.#foreign(outboxes),
       counts: { held: Number(held), waiting: Number(waiting) },
     };
+  }
+
+  /** The reply to a request as a server packs it. */
+  async callRaw(request: Buffer): Promise<Buffer> {
+    return (await this.#observedCall(request))[0];
+  }
+
+  async #observedCall(request: Buffer): Promise<[Buffer, Buffer, Buffer, ...Buffer[][]]> {
+    const args = [request, Math.floor(this.nowUs / 1e6), this.nowUs % 1e6, ...SERVERS];
+    const answer = await this.#redis.callBuffer('FCALL', 'observed_call', '2', NAMESPACE, GATE, ...args);
+    return answer as [Buffer, Buffer, Buffer, ...Buffer[][]];
   }
 
   /** What the server has not fetched, and what it has: as the engine itself would put it. */
@@ -117,7 +139,7 @@ export class EngineHarness {
 
   /** The namespace's keys that do not end by themselves. */
   async lastingKeys(): Promise<string[]> {
-    const keys = (await this.#redis.keys('*')).filter((key) => key !== CLOCK_KEY);
+    const keys = (await this.#redis.keys('*')).filter((key) => key !== CLOCK_KEY && key !== GATE);
     const ttls = await Promise.all(keys.map((key) => this.#redis.pttl(key)));
     return keys.filter((_, i) => (ttls[i] as number) < 0).sort();
   }

@@ -53,7 +53,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     plainEnv({
       STAFETT_GRPC_ADDRESS: `127.0.0.1:${grpcPort}`,
       STAFETT_HTTP_ADDRESS: `127.0.0.1:${httpPort}`,
-      ...(url !== undefined && { REDIS_URL: url }),
+      ...(url !== undefined && { REDIS_URL: url, STAFETT_REDIS_IS_NEW: 'true' }),
       ...env,
     }),
   );

@@ -27,7 +27,7 @@ export async function startTcpProxy(target: Target): Promise<TcpProxy> {
 const BOTH: readonly Direction[] = ['up', 'down'];
 
 export class TcpProxy {
-  readonly #target: Target;
+  #target: Target;
   readonly #links = new Set<Link>();
   readonly #paused = new Set<Direction>();
   #delayMs = 0;
@@ -35,6 +35,11 @@ export class TcpProxy {
   #port = 0;
 
   constructor(target: Target) {
+    this.#target = target;
+  }
+
+  /** Where connections from now on lead. Those that there are stay. */
+  retarget(target: Target): void {
     this.#target = target;
   }
 

@@ -23,7 +23,14 @@ beforeEach(() => {
 });
 
 function openLife(): SessionLife {
-  const life = new SessionLife({ id: `s${lives.length}`, ttlMs: 60_000, safetyMarginMs: 1_000, sentAt: performance.now(), onLost() {} });
+  const life = new SessionLife({
+    id: `s${lives.length}`,
+    ttlMs: 60_000,
+    safetyMarginMs: 1_000,
+    sentAt: performance.now(),
+    epoch: 'e',
+    onLost() {},
+  });
   lives.push(life);
   return life;
 }
@@ -50,7 +57,15 @@ const connection = {
 const grant: Answer = ({ names, sessionId, requestId }) => ({
   outcome: {
     $case: 'grant',
-    value: { lockId: `${sessionId}.${requestId}`, names, fencingToken: 1n, acquireTime: undefined, expireTime: undefined, ttl: undefined },
+    value: {
+      lockId: `${sessionId}.${requestId}`,
+      names,
+      fencingToken: 1n,
+      acquireTime: undefined,
+      expireTime: undefined,
+      ttl: undefined,
+      epoch: 'e',
+    },
   },
 });
 
@@ -161,7 +176,15 @@ describe('takeMore', () => {
   let outer: Grant;
 
   beforeEach(() => {
-    const proto = { lockId: 's0.x', names: ['o'], fencingToken: 1n, acquireTime: undefined, expireTime: undefined, ttl: undefined };
+    const proto = {
+      lockId: 's0.x',
+      names: ['o'],
+      fencingToken: 1n,
+      acquireTime: undefined,
+      expireTime: undefined,
+      ttl: undefined,
+      epoch: 'e',
+    };
     outer = new Grant(openLife(), proto, pipeline);
   });
 

@@ -35,7 +35,7 @@ class FakeLink {
   /** Confirms everything up to now. */
   async confirm(state: Partial<SessionState> = {}): Promise<void> {
     const { sequence } = this.requests.at(-1) as KeepAliveRequest;
-    const states = [{ sessionId: 's', alive: true, expireTime: undefined, revokedLockIds: [], ...state }];
+    const states = [{ sessionId: 's', alive: true, expireTime: undefined, revokedLockIds: [], mustAssert: false, ...state }];
     for (let n = 1n; n <= sequence; n++) await this.respond({ sequence: n, states });
   }
 
@@ -56,14 +56,21 @@ const TTL_MS = 9_000;
 let now: number;
 let life: SessionLife;
 let link: FakeLink;
-const events = { onConfirmed: vi.fn(), onRevoked: vi.fn(), onMoving: vi.fn() };
+const events = { onConfirmed: vi.fn(), onRevoked: vi.fn(), onMustAssert: vi.fn(), onMoving: vi.fn() };
 
 beforeEach(async () => {
   vi.resetAllMocks();
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
   now = 1_000_000;
   vi.spyOn(performance, 'now').mockImplementation(() => now);
-  life = new SessionLife({ id: 's', ttlMs: TTL_MS, safetyMarginMs: 1_000, sentAt: now, onLost: (_, reason) => link.break(reason) });
+  life = new SessionLife({
+    id: 's',
+    ttlMs: TTL_MS,
+    safetyMarginMs: 1_000,
+    sentAt: now,
+    epoch: 'e',
+    onLost: (_, reason) => link.break(reason),
+  });
   link = new FakeLink();
   new KeepAlive(link as unknown as Link, life, events).start();
   await settle();
@@ -131,7 +138,7 @@ describe('keepalives', () => {
 
   test('news that the server sends of its own accord confirm nothing', async () => {
     now += 1_000;
-    const states = [{ sessionId: 's', alive: true, expireTime: undefined, revokedLockIds: ['s.1'] }];
+    const states = [{ sessionId: 's', alive: true, expireTime: undefined, revokedLockIds: ['s.1'], mustAssert: false }];
     await link.respond({ states });
     await link.respond({ moving: true });
     await link.respond({ states: [{ ...(states[0] as SessionState), sessionId: 'of another' }] });

@@ -80,6 +80,7 @@ beforeEach(() => {
     id: 's',
     ttlMs: 60_000,
     safetyMarginMs: 1_000,
+    epoch: 'e',
     sentAt: performance.now(),
     onLost: (of, reason) => pipeline.failAll(of, reason),
   });
@@ -102,6 +103,7 @@ function acquire(name: string, { times = FOREVER, signal }: { times?: Times; sig
     names: [name],
     sessionId: life.id,
     ttl: undefined,
+    epoch: 'e',
     waitTimeout: undefined,
     requestId: life.nextRequestId(),
     owner: undefined,
@@ -122,7 +124,7 @@ function describeCommand({ command }: PipelineCommand): string {
 
 function grantOf({ id, command }: PipelineCommand): PipelineResult {
   const names = command?.$case === 'acquire' ? command.value.names : [];
-  const grant = { lockId: `s.${id}`, names, fencingToken: id, acquireTime: undefined, expireTime: undefined, ttl: undefined };
+  const grant = { lockId: `s.${id}`, names, fencingToken: id, acquireTime: undefined, expireTime: undefined, ttl: undefined, epoch: 'e' };
   return { id, result: { $case: 'acquire', value: { outcome: { $case: 'grant', value: grant } } } };
 }
 

@@ -29,13 +29,20 @@ function pass(ms: number): void {
 }
 
 function openLife(): SessionLife {
-  return new SessionLife({ id: 's', ttlMs: 10_000, safetyMarginMs: 1_000, sentAt: now, onLost: (_, { reason }) => lost.push(reason) });
+  return new SessionLife({
+    id: 's',
+    ttlMs: 10_000,
+    safetyMarginMs: 1_000,
+    sentAt: now,
+    epoch: 'e',
+    onLost: (_, { reason }) => lost.push(reason),
+  });
 }
 
 function grantUnder(life: SessionLife, lockId: string, names: string[], fencingToken: bigint, given: string[] = []): Grant {
   const acquireTime = { seconds: fencingToken, nanos: 0 };
   const release = async () => given.push(lockId);
-  return new Grant(life, { lockId, names, fencingToken, acquireTime, expireTime: undefined, ttl: undefined }, { release });
+  return new Grant(life, { lockId, names, fencingToken, acquireTime, expireTime: undefined, ttl: undefined, epoch: 'e' }, { release });
 }
 
 function lockUnder(life: SessionLife, given: string[] = []): Lock {

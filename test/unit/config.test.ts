@@ -19,6 +19,7 @@ describe('the configuration', () => {
     expect(parseConfig({})).toEqual({
       grpcAddress: { host: '127.0.0.1', port: 50051 },
       httpAddress: { host: '127.0.0.1', port: 8080 },
+      redisIsNew: false,
       insecure: false,
       logLevel: 'info',
       maxTtlMs: 30_000,

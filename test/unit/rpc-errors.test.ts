@@ -35,10 +35,10 @@ beforeEach(async () => {
       return {};
     },
     async *pipeline(requests: AsyncIterable<unknown>) {
-      for await (const _ of requests) yield {};
+      for await (const _ of requests) yield { results: [] };
     },
     async *waitForUnlock(_: unknown, { signal }: { signal: AbortSignal }) {
-      yield {};
+      yield { results: [] };
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
   };

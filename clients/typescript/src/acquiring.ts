@@ -1,19 +1,17 @@
 import type { Connection } from './connection.js';
 import { isNotHeld, lockLost, StafettError, sessionLost } from './errors.js';
 import type { AcquireRequest, AcquireResponse, Grant as ProtoGrant } from './gen/stafett/v1/lock.js';
-import { Grant } from './grant.js';
+import { Grant, type ShownAs, toOwner } from './grant.js';
 import type { SessionLife } from './life.js';
 import { Lock } from './lock.js';
 import { LinkedSignal } from './signals.js';
 import { type ContentionView, toContentionView } from './views.js';
 import type { Times } from './waiting-room.js';
 
-/** How an acquire is shown to others, and how it is given up. */
-export interface Wish {
+/** What is asked for. */
+export interface Wish extends ShownAs {
   readonly names: string[];
   readonly times: Times;
-  readonly purpose?: string | undefined;
-  readonly owner?: { readonly thread?: string; readonly traceId?: string } | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -72,7 +70,7 @@ function ask(connection: Connection, life: SessionLife, wish: Wish, heldLockIds:
 
 /** @returns undefined when it is to be asked again. */
 function toResult(connection: Connection, life: SessionLife, wish: Wish, { outcome }: AcquireResponse): Grant | ContentionView | undefined {
-  if (outcome?.$case === 'grant') return toGrant(connection, life, outcome.value);
+  if (outcome?.$case === 'grant') return toGrant(connection, life, wish, outcome.value);
   if (outcome?.$case !== 'contention')
     throw new StafettError('INTERNAL', 'INTERNAL', 'the server answered neither with a grant nor why not');
   const { askedAt, waitUntil } = wish.times;
@@ -82,9 +80,12 @@ function toResult(connection: Connection, life: SessionLife, wish: Wish, { outco
 }
 
 /** @returns undefined when the grant was lost on the way. */
-function toGrant({ pipeline }: Connection, life: SessionLife, grant: ProtoGrant): Grant | undefined {
+function toGrant({ pipeline }: Connection, life: SessionLife, wish: Wish, grant: ProtoGrant): Grant | undefined {
   if (life.lost || (life.revokedEarly.size > 0 && life.revokedEarly.delete(grant.lockId))) return undefined;
-  return new Grant(life, grant, pipeline);
+  if (grant.fencingToken > life.highestToken) life.highestToken = grant.fencingToken;
+  if (grant.epoch === life.epoch) return new Grant(life, grant, pipeline, wish);
+  pipeline.release(life, grant.lockId).catch(() => {}); // Redis has lost it, and it was not asserted
+  return undefined;
 }
 
 /** The acquire came to nothing because its session is lost; it held nothing, so the next session can ask again. */
@@ -103,7 +104,7 @@ function toRequest({ names, owner, purpose = '' }: Wish, life: SessionLife, held
     ttl: undefined,
     waitTimeout: undefined,
     requestId: life.nextRequestId(),
-    owner: owner && { host: '', thread: owner.thread ?? '', client: '', traceId: owner.traceId ?? '' },
+    owner: toOwner(owner),
     purpose,
     heldLockIds,
   };

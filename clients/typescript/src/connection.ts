@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { assertSession } from './asserting.js';
 import { backoffMs } from './backoff.js';
 import { closed, isHopeless, isUnavailable, lockRevoked, StafettError } from './errors.js';
 import type { SessionLife } from './life.js';
@@ -35,6 +36,7 @@ export class Connection {
   #link: Link | undefined;
   #lastError: unknown;
   #closed: Promise<void> | undefined;
+  #asserting: Promise<void> | undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -163,8 +165,19 @@ export class Connection {
     }
     await confirm(link, this.#life as SessionLife, {
       onRevoked: (life, lockIds) => this.#onRevoked(life, lockIds),
+      onMustAssert: (life) => this.#assert(link, life),
       onMoving: () => link.break(new Error(`${link.address} is stopping`)),
     });
+  }
+
+  /** Once for each time that Redis lost its data, however often the servers ask. */
+  #assert(link: Link, life: SessionLife): Promise<void> {
+    this.#asserting ??= assertSession(link, life, this.#settings).finally(() => {
+      this.#asserting = undefined;
+      this.pipeline.resume();
+    });
+    this.pipeline.pause();
+    return this.#asserting;
   }
 
   /** Serves over the link until it breaks. */

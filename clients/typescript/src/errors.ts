@@ -107,6 +107,11 @@ export function lockRevoked(lockId: string): StafettError {
   return new StafettError('FAILED_PRECONDITION', 'LOCK_REVOKED', 'an operator took the lock away', { metadata: { lock_id: lockId } });
 }
 
+export function lockAssertedByAnother(lockId: string): StafettError {
+  const message = 'Redis lost its data, and the lock was not asserted in time or is another’s now';
+  return new StafettError('FAILED_PRECONDITION', 'LOCK_REVOKED', message, { metadata: { lock_id: lockId } });
+}
+
 export function lockReleased(names: readonly string[]): StafettError {
   return new StafettError('FAILED_PRECONDITION', 'LOCK_RELEASED', `the lock on ${quote(names)} was released`);
 }

@@ -1,11 +1,22 @@
 import type { StafettError } from './errors.js';
-import type { Grant as ProtoGrant } from './gen/stafett/v1/lock.js';
+import type { Owner, Grant as ProtoGrant } from './gen/stafett/v1/lock.js';
+import type { AssertedGrant } from './gen/stafett/v1/session.js';
 import type { SessionLife } from './life.js';
 import { toDate } from './views.js';
 
 /** Where a grant is given back. Resolves when that is certain, or cannot be known for now. */
 export interface GrantSource {
   release(life: SessionLife, lockId: string): Promise<unknown>;
+}
+
+/** How an acquire is shown to others. */
+export interface ShownAs {
+  readonly purpose?: string | undefined;
+  readonly owner?: { readonly thread?: string; readonly traceId?: string } | undefined;
+}
+
+export function toOwner(owner: ShownAs['owner']): Owner | undefined {
+  return owner && { host: '', thread: owner.thread ?? '', client: '', traceId: owner.traceId ?? '' };
 }
 
 /** What one successful acquire gave: shared by the lock that asked for it and by nested ones that found it held. */
@@ -17,14 +28,17 @@ export class Grant {
 
   readonly #proto: ProtoGrant;
   readonly #source: GrantSource;
+  readonly #shownAs: ShownAs;
 
   constructor(
     readonly life: SessionLife,
     proto: ProtoGrant,
     source: GrantSource,
+    shownAs: ShownAs = {},
   ) {
     this.#proto = proto;
     this.#source = source;
+    this.#shownAs = shownAs;
     life.grants.set(proto.lockId, this);
   }
 
@@ -38,6 +52,13 @@ export class Grant {
 
   get fencingToken(): bigint {
     return this.#proto.fencingToken;
+  }
+
+  /** For servers that have lost it. */
+  toAssert(): AssertedGrant {
+    const { lockId, names, fencingToken, acquireTime } = this.#proto;
+    const { owner, purpose = '' } = this.#shownAs;
+    return { lockId, names, fencingToken, acquireTime, owner: toOwner(owner), purpose };
   }
 
   /** By the clock of Redis. */

@@ -14,6 +14,8 @@ export interface KeepAliveEvents {
   onConfirmed(): void;
   /** Locks were taken away by force. Each is told again until it is released. */
   onRevoked(lockIds: readonly string[]): void;
+  /** Redis lost its data, and the session with it; told again until the session is asserted. */
+  onMustAssert(): void;
   /** The server is about to stop. */
   onMoving(): void;
 }
@@ -73,6 +75,7 @@ export class KeepAlive {
     if (moving) this.events.onMoving();
     const state = states.find(({ sessionId }) => sessionId === this.life.id);
     if (!state) return;
+    if (state.mustAssert) return this.events.onMustAssert();
     if (!state.alive) return this.life.lose(sessionLost('the server does not know it any more'));
     if (state.revokedLockIds.length > 0) this.events.onRevoked(state.revokedLockIds);
     if (sentAt === undefined) return;

@@ -1,10 +1,6 @@
 import { type StafettError, sessionLost } from './errors.js';
+import type { Grant } from './grant.js';
 import { lookingSignal } from './signals.js';
-
-/** Something that hangs on a session. */
-interface Hanging {
-  lose(reason: StafettError): void;
-}
 
 export interface SessionLifeOptions {
   readonly id: string;
@@ -12,6 +8,7 @@ export interface SessionLifeOptions {
   readonly safetyMarginMs: number;
   /** When the request to open it was sent, on the monotonic clock. */
   readonly sentAt: number;
+  readonly epoch: string;
   onLost(life: SessionLife, reason: StafettError): void;
 }
 
@@ -24,7 +21,10 @@ export class SessionLife {
   readonly id: string;
   readonly ttlMs: number;
   /** What is held, by lock id. */
-  readonly grants = new Map<string, Hanging>();
+  readonly grants = new Map<string, Grant>();
+  /** The life of Redis' data in which the session is known; '' while it is being asserted. */
+  epoch: string;
+  highestToken = 0n;
   /** Locks that were revoked before we heard that we have them: the news and the grant come by different streams. */
   readonly revokedEarly = new Set<string>();
   readonly #options: SessionLifeOptions;
@@ -38,6 +38,7 @@ export class SessionLife {
   constructor(options: SessionLifeOptions) {
     this.id = options.id;
     this.ttlMs = options.ttlMs;
+    this.epoch = options.epoch;
     this.#options = options;
     this.#deadline = this.#deadlineFrom(options.sentAt);
     this.#watch();

@@ -42,6 +42,7 @@ export class Pipeline {
   #acquires = 0;
   #lastId = 0;
   #outgoing: Outgoing<PipelineCommand> | undefined;
+  #paused = false;
 
   /** How many acquires wait for an answer. */
   get acquires(): number {
@@ -52,10 +53,23 @@ export class Pipeline {
   attach(link: Link): void {
     const outgoing = new Outgoing<PipelineCommand>({ itemsMax: COMMANDS_MAX, weightMax: MESSAGE_BYTES_MAX, weigh });
     this.#outgoing = outgoing;
+    this.#paused = false;
     // What takes back goes first: it makes room for what asks, at the locks and within the server's limit for a stream.
     for (const [id, pending] of this.#pending) if (!pending.times) this.#send(id, pending);
     for (const [id, pending] of this.#pending) if (pending.times) this.#send(id, pending);
     void this.#converse(link, outgoing);
+  }
+
+  /** Sends nothing more before `resume`. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Sends what was asked meanwhile. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    for (const [id, pending] of this.#pending) if (!pending.sent) this.#send(id, pending);
   }
 
   /** Without a link, what was asked waits for the next one; but nobody waits for what is only a confirmation. */
@@ -147,7 +161,7 @@ export class Pipeline {
   }
 
   #send(id: number, pending: Pending): void {
-    if (!this.#outgoing) return;
+    if (!this.#outgoing || this.#paused) return;
     const { command, times } = pending;
     pending.sent = true;
     // An acquire that is asked again waits for what is left of its time.
@@ -183,7 +197,8 @@ export class Pipeline {
   #onError(link: Link, id: number, pending: Pending, error: StafettError): void {
     const mustGetThrough = !pending.times && error.retryDelayMs !== undefined;
     // The server cannot serve it now: the next one may, or this one in a moment. The link goes, the command stays.
-    if (error.code === 'UNAVAILABLE' || mustGetThrough) return link.break(error);
+    const elsewhere = error.code === 'UNAVAILABLE' && error.reason !== 'GRACE_PERIOD'; // which is the same everywhere
+    if (elsewhere || mustGetThrough) return link.break(error);
     this.#forget(id, pending);
     pending.reject(error);
   }

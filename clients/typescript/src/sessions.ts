@@ -17,25 +17,32 @@ export async function openSession(
 ): Promise<SessionLife> {
   return within(ESTABLISH_MS, link, async () => {
     const sentAt = performance.now();
-    const { session } = await link.sessions.openSession({ client, ttl: toProtoDuration(ttlMs) }, { signal: link.broken });
+    const { session, epoch } = await link.sessions.openSession({ client, ttl: toProtoDuration(ttlMs) }, { signal: link.broken });
     if (!session) throw new Error('the server opened no session');
-    return new SessionLife({ id: session.sessionId, ttlMs, safetyMarginMs, sentAt, onLost });
+    return new SessionLife({ id: session.sessionId, ttlMs, safetyMarginMs, sentAt, epoch, onLost });
   });
 }
 
 export interface SessionEvents {
   onRevoked(life: SessionLife, lockIds: readonly string[]): void;
+  /** Redis lost its data, and the session with it. Resolves when it is there again. */
+  onMustAssert(life: SessionLife): Promise<void>;
   /** The server is about to stop. */
   onMoving(): void;
 }
 
 /** Begins to keep the session alive over the link. Resolves with the first confirmation. */
-export function confirm(link: Link, life: SessionLife, { onRevoked, onMoving }: SessionEvents): Promise<void> {
+export function confirm(link: Link, life: SessionLife, { onRevoked, onMustAssert, onMoving }: SessionEvents): Promise<void> {
   return within(Math.min(ESTABLISH_MS, life.ttlMs / PER_TTL), link, () => {
     return new Promise((resolve, reject) => {
       link.broken.addEventListener('abort', () => reject(link.broken.reason), { once: true });
       if (link.broken.aborted) return reject(link.broken.reason);
-      new KeepAlive(link, life, { onConfirmed: resolve, onRevoked: (lockIds) => onRevoked(life, lockIds), onMoving }).start();
+      new KeepAlive(link, life, {
+        onConfirmed: resolve,
+        onRevoked: (lockIds) => onRevoked(life, lockIds),
+        onMustAssert: () => void onMustAssert(life).then(resolve, (error) => link.break(error)),
+        onMoving,
+      }).start();
     });
   });
 }

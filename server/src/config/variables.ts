@@ -29,6 +29,12 @@ export const VARIABLES = {
     ),
     secret: true,
   },
+  redisIsNew: variable(
+    'STAFETT_REDIS_IS_NEW',
+    'false',
+    boolean(),
+    'For tests: the Redis was started for this server, and nobody holds anything in it. Spares the grace period that a Redis younger than `STAFETT_MAX_TTL` gets, since it may have lost its data. Only for the first Redis process that the server meets.',
+  ),
   insecure: variable(
     'STAFETT_INSECURE',
     'false',

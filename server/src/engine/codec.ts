@@ -1,30 +1,28 @@
 import { Packr } from 'msgpackr';
-import type { BatchReply, BatchStats, Command, EngineEvent, EngineLimits } from './commands.js';
+import type { BatchReply, BatchRequest, BatchStats, EngineEvent, Mistake } from './commands.js';
 
 /** Names that one script call gives back at the most for sessions that have ended; the rest follows in the next call. */
 const EXPIRE_BUDGET = 300;
 
 const packr = new Packr({ useRecords: false, int64AsType: 'number', encodeUndefinedAsNil: true });
 
-export function encodeBatch(serverId: string, seen: number, limits: EngineLimits, commands: readonly Command[]): Buffer {
+export function encodeBatch(request: BatchRequest): Buffer {
+  const { serverId, seen, limits, commands, pass } = request;
   const { maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs } = limits;
-  return packr.pack([serverId, seen, [maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, EXPIRE_BUDGET], commands]);
+  const numbers = [maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, EXPIRE_BUDGET];
+  return packr.pack([serverId, seen, numbers, commands, [pass.epoch, pass.run, pass.expected, pass.toleranceMs]]);
 }
 
-export function decodeBatch(reply: Buffer): BatchReply {
-  const [now, seq, soonest, more, results, events, stats] = packr.unpack(reply) as [
-    number,
-    number,
-    number,
-    number,
-    unknown[],
-    EngineEvent[],
-    BatchStats,
-  ];
-  return { now, seq, soonest, more: more === 1, results: list(results), events: list(events), stats };
+type Packed = [number, number, number, number, unknown[], EngineEvent[], BatchStats, number];
+
+export function decodeBatch(reply: Buffer): BatchReply | Mistake {
+  const packed = packr.unpack(reply) as Packed | [number, Mistake['mistaken']];
+  if (packed.length === 2) return { now: packed[0], mistaken: packed[1] };
+  const [now, seq, soonest, more, results, events, stats, graceUntil] = packed;
+  return { now, seq, soonest, more: more === 1, results: list(results), events: list(events), stats, graceUntil };
 }
 
-/** What another server's call left on our channel: the namespace's prefix and the events. */
+/** What another server's call left on our channel: the epoch's prefix and the events. */
 export function decodeMessage(message: Buffer): [prefix: string, events: EngineEvent[]] {
   const [prefix, events] = packr.unpack(message) as [string, EngineEvent[]];
   return [prefix, list(events)];

@@ -17,10 +17,12 @@ export type SessionView = [string, number, number, number, string, number];
 export type Command =
   | ['open', sid: string, ttlMs: number, owner: string]
   | ['keep', sid: string, ttlMs: number]
+  | ['reopen', sid: string, ttlMs: number, owner: string, highestToken: number]
   | ['close', sid: string]
   | ['session', sid: string]
   | ['sessions', after: string, limit: number]
   | AcquireCommand
+  | ['claim', sid: string, requestId: string, names: string[], token: number, since: number, owner: string]
   | ['timeout', lockId: string]
   | ['cancel', lockId: string, onlyServer: string]
   | ['release', lockId: string]
@@ -42,6 +44,8 @@ export type AcquireCommand = [
   owner: string,
   context: string[] | false,
   leaseTtlMs: number,
+  /** Its place in the queue in another epoch. */
+  ticket?: number,
 ];
 
 export type GrantedResult = ['granted', token: number, since: number, deadline: number, leaseTtlMs: number];
@@ -51,6 +55,8 @@ export type AcquireResult =
   | ['queued', ticket: number, since: number]
   | ['contended', blockers: LockView[]]
   | ['gone']
+  | ['unconfirmed']
+  | ['grace', until: number]
   | ['reused', names: string[]]
   | ['not_held', lockId: string]
   | ['too_many_locks']
@@ -60,7 +66,9 @@ export type AcquireResult =
 /** The result of each verb. */
 export interface Results {
   open: ['opened', now: number, deadline: number] | ['too_many_sessions'];
-  keep: ['alive', deadline: number, revoked: string[]] | ['gone'];
+  keep: ['alive', deadline: number, revoked: string[]] | ['gone'] | ['unconfirmed'];
+  reopen: ['opened', now: number, deadline: number] | ['too_many_sessions'] | ['gone'];
+  claim: GrantedResult | ['conflict'] | ['gone'];
   close: ['closed'];
   session: ['session', SessionView] | ['gone'];
   sessions: ['sessions', SessionView[], last: string];
@@ -102,6 +110,32 @@ export interface EngineLimits {
   readonly maxNamespaces: number;
 }
 
+/** What a server believes when it asks. */
+export interface Pass {
+  readonly epoch: string;
+  /** The `run_id` of the Redis process. */
+  readonly run: string;
+  /** Redis' time, ms; 0 if it is not known. */
+  readonly expected: number;
+  readonly toleranceMs: number;
+}
+
+export interface BatchRequest {
+  readonly serverId: string;
+  /** The highest token that this server has seen. */
+  readonly seen: number;
+  readonly limits: EngineLimits;
+  readonly commands: readonly Command[];
+  readonly pass: Pass;
+}
+
+/** What the server believed was not so; nothing was carried out. */
+export interface Mistake {
+  /** Redis' time, in ms. */
+  readonly now: number;
+  readonly mistaken: 'epoch' | 'clock';
+}
+
 export interface BatchReply {
   /** Redis' time, in ms. */
   now: number;
@@ -114,4 +148,6 @@ export interface BatchReply {
   results: unknown[];
   events: EngineEvent[];
   stats: BatchStats;
+  /** Until when nothing is granted, in ms, or 0. */
+  graceUntil: number;
 }

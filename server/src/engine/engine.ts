@@ -2,14 +2,16 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { RedisConnection } from '../redis/connection.js';
-import { NAMESPACES_KEY, namespaceOf, namespacePrefix, serverChannel } from '../redis/keys.js';
+import { NAMESPACES_KEY, parseEpochPrefix, serverChannel } from '../redis/keys.js';
 import { type Library, loadLibrary } from '../redis/scripts.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
 import { decodeBatch, decodeMessage, encodeBatch } from './codec.js';
-import type { BatchReply, Command, EngineLimits } from './commands.js';
+import type { BatchReply, Command, EngineLimits, Pass } from './commands.js';
 import { EngineMetrics } from './engine-metrics.js';
+import { Epoch } from './epoch.js';
 import { NamespaceEngine } from './namespace-engine.js';
+import { RedisClock } from './redis-clock.js';
 
 /** How often a Redis that refuses to work is told, ms. */
 const WARN_EVERY_MS = 5_000;
@@ -22,6 +24,10 @@ export interface EngineOptions {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly limits: EngineLimits;
+  /** The longest that a session may live without a keepalive, ms. */
+  readonly maxTtlMs: number;
+  /** The Redis that is met first has been used by nobody before. */
+  readonly redisIsNew: boolean;
 }
 
 /** All namespaces of this server, over one connection for commands and one subscription for what others caused. */
@@ -32,6 +38,7 @@ export class Engine {
   readonly #namespaces = new Map<string, NamespaceEngine>();
   readonly #metrics: EngineMetrics;
   readonly #stops: (() => unknown)[] = [];
+  readonly #clock = new RedisClock();
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
   #seen = 0;
   #closed = false;
@@ -76,32 +83,71 @@ export class Engine {
   }
 
   #open(namespace: string): NamespaceEngine {
-    const prefix = namespacePrefix(namespace);
-    const engine = new NamespaceEngine({
+    const { connection, logger, maxTtlMs, redisIsNew } = this.#options;
+    const epoch: Epoch = new Epoch({
       namespace,
+      connection,
+      logger,
+      redisIsNew,
+      clock: this.#clock,
+      library: this.#library,
+      graceMs: maxTtlMs,
+      onChange: () => engine.onNewEpoch(),
+    });
+    const engine: NamespaceEngine = new NamespaceEngine({
+      namespace,
+      epoch,
       lockRetentionMs: this.#options.limits.lockRetentionMs,
-      send: (commands) => this.#send(prefix, commands),
+      send: (commands) => this.#send(epoch, commands),
       onStats: (name, reply) => this.#metrics.onReply(name, reply),
       onCounts: (name, sessions, held, waiting) => this.#metrics.setCounts(name, sessions, held, waiting),
     });
     this.#namespaces.set(namespace, engine);
-    engine.setReady(this.#options.connection.ready);
+    engine.setReady(connection.ready);
     return engine;
   }
 
-  async #send(prefix: string, commands: Command[]): Promise<BatchReply> {
-    const started = performance.now();
-    const batch = encodeBatch(this.serverId, this.#seen, this.#options.limits, commands);
-    const reply = decodeBatch(await this.#call(prefix, batch));
-    if (reply.seq > this.#seen) this.#seen = reply.seq;
-    this.#metrics.onBatch(commands.length, performance.now() - started);
-    return reply;
+  /** Asks again as long as what this server believes turns out to be mistaken. */
+  async #send(epoch: Epoch, commands: Command[]): Promise<BatchReply> {
+    while (true) {
+      const pass = await epoch.pass();
+      const sentAt = performance.now();
+      const batch = encodeBatch({ serverId: this.serverId, seen: this.#seen, limits: this.#options.limits, commands, pass });
+      const reply = decodeBatch(await this.#call([pass.prefix, epoch.gate], batch));
+      const receivedAt = performance.now();
+      if ('mistaken' in reply) {
+        if (reply.mistaken === 'epoch') epoch.doubt(pass.epoch);
+        else await this.#lookAtClock(pass);
+        continue;
+      }
+      this.#clock.observe(reply.now, sentAt, receivedAt);
+      if (reply.seq > this.#seen) this.#seen = reply.seq;
+      this.#metrics.onBatch(commands.length, receivedAt - sentAt);
+      return reply;
+    }
   }
 
-  async #call(prefix: string, batch: Buffer): Promise<Buffer> {
+  /** A call that came late looks like a clock that was set. Only if it was, the deadlines in Redis are void. */
+  async #lookAtClock({ run, toleranceMs }: Pass): Promise<void> {
+    const { connection, logger } = this.#options;
+    const sentAt = performance.now();
+    const [seconds, micros] = await connection.command<[string, string]>('TIME');
+    const receivedAt = performance.now();
+    const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+    if (connection.run !== run) return;
+    if (!this.#clock.wasSet(now, sentAt, receivedAt, toleranceMs)) {
+      this.#clock.observe(now, sentAt, receivedAt);
+      return;
+    }
+    logger.warn({ byMs: now - this.#clock.expected() }, 'the clock of Redis was set; all namespaces begin a new epoch');
+    this.#clock.forget();
+    for (const { epoch } of this.#namespaces.values()) epoch.replace();
+  }
+
+  async #call(keys: string[], batch: Buffer): Promise<Buffer> {
     const { connection, logger } = this.#options;
     try {
-      return await connection.callLibrary(this.#library, prefix, batch);
+      return (await connection.callFunction(this.#library, '', keys, [batch])) as Buffer;
     } catch (error) {
       // The loss of a connection is told where it happens; this is a Redis that is there and refuses to work.
       if (connection.ready && performance.now() - this.#warnedAt > WARN_EVERY_MS) {
@@ -115,8 +161,10 @@ export class Engine {
 
   #onMessage(message: Buffer): void {
     const [prefix, events] = decodeMessage(message);
-    const engine = this.#namespaces.get(namespaceOf(prefix));
-    for (const event of events) engine?.deliver(event);
+    const { namespace, epoch } = parseEpochPrefix(prefix);
+    const engine = this.#namespaces.get(namespace);
+    if (engine?.epoch.id !== epoch) return; // of an epoch that is over, or that the outbox will tell of
+    for (const event of events) engine.deliver(event);
   }
 
   /** Namespaces of earlier or other servers may hold what only time can end: somebody has to look. */

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { StafettError } from '../rpc/errors.js';
 import { Batcher, type Callback } from './batcher.js';
 import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results, Verb } from './commands.js';
+import type { Epoch } from './epoch.js';
 
 /** How often what pub/sub may have lost is looked for, ms. */
 const RECHECK_MS = 1_000;
@@ -11,8 +12,18 @@ const SWEEP_MS_MIN = 500;
 /** A little after the deadline, so that it has passed by the clock of Redis, ms. */
 const TICK_MARGIN_MS = 2;
 
+interface Happenings {
+  /** Whatever they wait for may have happened unheard. */
+  reask: [];
+  /** A new epoch: Redis knows nothing of what it knew before. */
+  epoch: [];
+  /** The session has said again what it holds. */
+  asserted: [sid: string];
+}
+
 export interface NamespaceEngineOptions {
   readonly namespace: string;
+  readonly epoch: Epoch;
   readonly lockRetentionMs: number;
   send(commands: Command[]): Promise<BatchReply>;
   onStats(namespace: string, reply: BatchReply): void;
@@ -25,8 +36,9 @@ export interface NamespaceEngineOptions {
  */
 export class NamespaceEngine {
   readonly namespace: string;
-  /** What happened to this server's callers; `reask`: whatever they wait for may have happened unheard. */
-  readonly events = new EventEmitter<EngineEvents & { reask: [] }>().setMaxListeners(0);
+  /** What happened to this server's callers. */
+  readonly events = new EventEmitter<EngineEvents & Happenings>().setMaxListeners(0);
+  readonly epoch: Epoch;
   /** Reasons to look for lost events: somebody here waits for some. */
   readonly interests: (() => boolean)[] = [];
   readonly #options: NamespaceEngineOptions;
@@ -37,9 +49,12 @@ export class NamespaceEngine {
   #sweep: NodeJS.Timeout;
   /** When the next session runs out, as the engine told just now, or 0. */
   #nextDeadline = 0;
+  /** Nothing is granted now, but soon. */
+  #inGrace = false;
 
   constructor(options: NamespaceEngineOptions) {
     this.namespace = options.namespace;
+    this.epoch = options.epoch;
     this.#options = options;
     this.#batcher = new Batcher({
       send: options.send,
@@ -72,6 +87,10 @@ export class NamespaceEngine {
   /** Fetches what other servers left for this one; whatever pub/sub has delivered already is known when it comes again. */
   recheck(): void {
     if (this.interests.some((interest) => interest())) this.#drain();
+  }
+
+  onNewEpoch(): void {
+    this.events.emit('epoch');
   }
 
   deliver(event: EngineEvent): void {
@@ -110,7 +129,15 @@ export class NamespaceEngine {
     if (this.#nextDeadline > 0) this.#wakeAt(this.#nextDeadline, reply.now);
     this.#nextDeadline = 0;
     if (reply.more) this.#drain();
+    this.#watchGrace(reply);
     if (reply.soonest > 0) this.#wakeAt(reply.soonest, reply.now);
+  }
+
+  /** When the grace period is over, those who were told to wait for a session that was not there yet are asked for again. */
+  #watchGrace({ graceUntil, now }: BatchReply): void {
+    if (graceUntil > now) this.#wakeAt(graceUntil, now);
+    else if (this.#inGrace) this.events.emit('reask');
+    this.#inGrace = graceUntil > now;
   }
 
   /** One timer for all sessions. A deadline that has moved meanwhile costs one look. Both are Redis' time, ms. */

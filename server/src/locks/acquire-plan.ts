@@ -54,7 +54,7 @@ function leaseTtl(request: AcquireRequest, maxTtlMs: number): number {
   return checkDuration('ttl', request.ttl, TTL_MS_MIN, maxTtlMs);
 }
 
-function checkOwner({ owner, purpose }: AcquireRequest): void {
+export function checkOwner({ owner, purpose }: Pick<AcquireRequest, 'owner' | 'purpose'>): void {
   checkText('purpose', purpose);
   if (!owner) return;
   checkText('owner.host', owner.host);

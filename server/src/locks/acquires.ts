@@ -1,5 +1,5 @@
 import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
-import type { AcquireResult, GrantedResult, Results } from '../engine/commands.js';
+import type { AcquireCommand, AcquireResult, GrantedResult, Results } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
 import { sessionNotFound } from '../sessions/refusals.js';
@@ -48,9 +48,10 @@ export class Acquires {
     engine.interests.push(() => this.#pending.size > 0);
     engine.events.on('granted', (lockId, token, since, deadline) => this.#onGranted(lockId, token, since, deadline));
     engine.events.on('dropped', (lockId, how) => this.#onDropped(lockId, how));
-    engine.events.on('reask', () => {
-      for (const pending of this.#pending.values()) this.#ask(pending);
-    });
+    engine.events.on('reask', () => this.#askAgain(() => true));
+    engine.events.on('asserted', (sid) => this.#askAgain(({ plan }) => plan.sid === sid));
+    // A lease that waits is this server's own; sessions have to come by themselves.
+    engine.events.on('epoch', () => this.#askAgain(({ plan }) => plan.leaseTtlMs > 0));
   }
 
   /** Asks the engine. A second caller with the same request joins the first. */
@@ -63,7 +64,7 @@ export class Acquires {
     if (pending) {
       pending.plan = plan;
       pending.answered = false;
-      pending.ticket = pending.early = undefined;
+      pending.early = undefined;
       pending.startedAt = performance.now();
       this.#disarm(pending);
     } else {
@@ -100,8 +101,15 @@ export class Acquires {
     this.#options.engine.submit<'cancel'>(['cancel', lockId, this.#options.serverId], () => {});
   }
 
+  #askAgain(which: (pending: Pending) => boolean): void {
+    for (const pending of this.#pending.values()) if (which(pending)) this.#ask(pending);
+  }
+
+  /** Whoever had a place in a queue already keeps it, if Redis has forgotten it. */
   #ask(pending: Pending): void {
-    this.#options.engine.submit<'acquire'>(pending.plan.command, (error, result) => this.#onResult(pending, error, result));
+    const { plan, ticket } = pending;
+    const command = ticket === undefined ? plan.command : ([...plan.command.slice(0, 8), ticket] as unknown as AcquireCommand);
+    this.#options.engine.submit<'acquire'>(command, (error, result) => this.#onResult(pending, error, result));
   }
 
   #onResult(pending: Pending, error: Error | undefined, result?: AcquireResult): void {
@@ -114,6 +122,8 @@ export class Acquires {
         return this.#grant(pending, result);
       case 'queued':
         return this.#wait(pending, result[1]);
+      case 'unconfirmed':
+        return; // asked again when its session has been asserted, or the time for that is over
       case 'contended':
         return this.#answer(pending, undefined, { outcome: { $case: 'contention', value: toContention(result[1], false) } });
       default:
@@ -165,10 +175,10 @@ export class Acquires {
     this.#answer(pending, how === EndReason.RELEASED ? cancelled(lockId) : sessionNotFound(pending.plan.sid));
   }
 
-  #grant(pending: Pending, [, token, since, deadline, ttlMs]: GrantedResult): void {
+  #grant(pending: Pending, result: GrantedResult): void {
     const { lockId, names } = pending.plan;
     this.#options.metrics.waited(names[0] as string, performance.now() - pending.startedAt);
-    const grant = toGrant(lockId, names, token, since, deadline, ttlMs);
+    const grant = toGrant({ lockId, names, result, epoch: this.#options.engine.epoch.id });
     this.#answer(pending, undefined, { outcome: { $case: 'grant', value: grant } });
   }
 

@@ -1,4 +1,4 @@
-import type { NotHeldResult } from '../engine/commands.js';
+import type { GrantedResult, NotHeldResult } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import type { CancelAcquireRequest, ExtendRequest, ExtendResponse, ReleaseRequest } from '../gen/stafett/v1/lock.js';
 import { checkDuration, checkId, checkLockId, isId } from '../rpc/fields.js';
@@ -30,8 +30,9 @@ export function extend(engine: NamespaceEngine, maxTtlMs: number, request: Exten
   engine.submit<'extend'>(['extend', lockId, ttlMs], (error, result) => {
     if (error || !result) return done(error);
     if (result[0] === 'not_held') return done(notHeld(result));
-    const [, token, since, deadline, leaseTtlMs, names] = result;
-    done(undefined, { grant: toGrant(lockId, names, token, since, deadline, leaseTtlMs) });
+    const [verb, token, since, deadline, leaseTtlMs, names] = result;
+    const granted: GrantedResult = [verb, token, since, deadline, leaseTtlMs];
+    done(undefined, { grant: toGrant({ lockId, names, result: granted, epoch: engine.epoch.id }) });
   });
 }
 

@@ -1,4 +1,4 @@
-import type { HolderView, LockView, PastView, WaiterView } from '../engine/commands.js';
+import type { GrantedResult, HolderView, LockView, PastView, WaiterView } from '../engine/commands.js';
 import type { Contention, Grant, Holder, Lock, Owner, PastHolder, Waiter } from '../gen/stafett/v1/lock.js';
 import { toDuration, toTimestamp } from '../rpc/fields.js';
 
@@ -71,7 +71,14 @@ export function toContention(blockers: LockView[], timedOut: boolean): Contentio
   return { blockers: locks, queueLength: Math.max(0, ...locks.map((lock) => lock.waiterCount)), timedOut };
 }
 
-export function toGrant(lockId: string, names: string[], token: number, since: number, deadline: number, ttlMs: number): Grant {
+interface GrantFacts {
+  readonly lockId: string;
+  readonly names: string[];
+  readonly result: GrantedResult;
+  readonly epoch: string;
+}
+
+export function toGrant({ lockId, names, result: [, token, since, deadline, ttlMs], epoch }: GrantFacts): Grant {
   return {
     lockId,
     names,
@@ -79,5 +86,6 @@ export function toGrant(lockId: string, names: string[], token: number, since: n
     acquireTime: toTimestamp(since),
     expireTime: toTimestamp(deadline),
     ttl: ttlMs > 0 ? toDuration(ttlMs) : undefined,
+    epoch,
   };
 }

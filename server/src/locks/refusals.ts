@@ -96,6 +96,17 @@ function tooManyLocks(sid: string): StafettError {
   );
 }
 
+function gracePeriod(): StafettError {
+  return new StafettError(
+    Status.UNAVAILABLE,
+    ErrorReason.GRACE_PERIOD,
+    'Redis lost its data or is new; nothing is granted until those who may hold something have had the time to say so; ' +
+      'try again, or wait with a wait_timeout',
+    {},
+    RETRY_MS,
+  );
+}
+
 function requestIdReused(names: string[]): StafettError {
   return new StafettError(
     Status.FAILED_PRECONDITION,
@@ -136,6 +147,8 @@ export function acquireRefusal(result: AcquireResult, sid: string): StafettError
       return tooManyWaiters(result[1]);
     case 'deadlock':
       return deadlock(result[1]);
+    case 'grace':
+      return gracePeriod();
     default:
       throw new Error(`no refusal: ${result[0]}`);
   }

@@ -18,6 +18,7 @@ export class Unlocks {
     engine.interests.push(() => this.#watches.size > 0);
     engine.events.on('unlocked', (name, count, past, next) => this.#onUnlock(name, { count, past, next }));
     engine.events.on('reask', () => this.#renew());
+    engine.events.on('epoch', () => this.#renew());
   }
 
   /** The state of each name, then every unlock, until the signal says enough. */

@@ -23,11 +23,14 @@ export class RedisConnection {
   #announced = false;
   #timesReady = 0;
   #closed = false;
+  /** Of the Redis process at the other end, and of the first one there was. */
+  #run = '';
+  #firstRun = '';
 
   constructor(options: RedisConnectionOptions) {
     this.#options = options;
     this.#redis = createClient(options.target, 'stafett', options.logger);
-    this.#redis.on('ready', () => this.#announce(true));
+    this.#redis.on('ready', () => void this.#meet());
     this.#redis.on('close', () => this.#announce(false));
   }
 
@@ -38,13 +41,37 @@ export class RedisConnection {
   async connect(): Promise<void> {
     const { target, connectTimeoutMs = 10_000 } = this.#options;
     await connectFirst(this.#redis, target, connectTimeoutMs);
-    // Who may not ask for it is trusted to have the right one.
-    const info = await this.#redis.info('server').catch(() => '');
-    checkVersion(info, describeTarget(target));
+    try {
+      checkVersion(await this.#redis.info('server'), describeTarget(target));
+    } catch (error) {
+      this.close();
+      throw error instanceof ReplyError ? mayNotAsk(describeTarget(target), error as Error) : error;
+    }
+    await this.whenReady(AbortSignal.timeout(connectTimeoutMs));
   }
 
   get ready(): boolean {
-    return !this.#closed && this.#redis.status === 'ready';
+    return !this.#closed && this.#announced && this.#redis.status === 'ready';
+  }
+
+  /** The `run_id` of the Redis process that commands go to. No command is sent before it is known. */
+  get run(): string {
+    return this.#run;
+  }
+
+  /** Has there been no other Redis process since this server started? */
+  get isFirstRun(): boolean {
+    return this.#run === this.#firstRun;
+  }
+
+  /** For how long the Redis process has been running, and what it may have lost meanwhile. @throws {StafettError} REDIS_UNAVAILABLE */
+  async past(): Promise<{ upMs: number; flushed: boolean; wasReplica: boolean }> {
+    const info = await this.command<string>('INFO', 'server', 'replication', 'commandstats');
+    return {
+      upMs: Number(/^uptime_in_seconds:(\d+)/m.exec(info)?.[1] ?? 0) * 1000,
+      flushed: /^cmdstat_(flushall|flushdb|debug|restore)\b/m.test(info),
+      wasReplica: !/^master_replid2:0+\s/m.test(info),
+    };
   }
 
   /** How often the connection was made again after a loss. */
@@ -83,19 +110,23 @@ export class RedisConnection {
   }
 
   /**
-   * Calls the function of a library with one key and one argument. Loads the library when Redis does not know it (any more).
+   * Calls a function of a library: the one that has its name or, with a suffix, another. Loads the library when Redis does
+   * not know it (any more).
    * @throws {StafettError} REDIS_UNAVAILABLE, with the original as `cause`, when it may or may not have run.
    * @throws {Error} what the function itself raised.
    */
-  async callLibrary(library: Library, key: string, arg: Buffer): Promise<Buffer> {
+  async callFunction(library: Library, suffix: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {
+    if (!this.ready) throw redisUnavailable(); // or it would reach a Redis process that is not yet known
+    const name = suffix === '' ? library.name : `${library.name}_${suffix}`;
+    const call = () => this.#redis.callBuffer('fcall', name, keys.length, ...keys, ...args);
     try {
-      return (await this.#redis.callBuffer('fcall', library.name, 1, key, arg)) as Buffer;
+      return await call();
     } catch (error) {
       if (!isUnknownFunction(error)) throw toCallerError(error);
     }
     try {
       await this.#redis.call('function', 'load', 'replace', library.source);
-      return (await this.#redis.callBuffer('fcall', library.name, 1, key, arg)) as Buffer;
+      return await call();
     } catch (error) {
       throw toCallerError(error);
     }
@@ -122,8 +153,22 @@ export class RedisConnection {
     this.#announce(false);
   }
 
+  /** Learns who is at the other end before anything is asked there. */
+  async #meet(): Promise<void> {
+    try {
+      const run = /^run_id:(\w+)/m.exec(await this.#redis.info('server'))?.[1];
+      if (run === undefined) throw new Error('INFO tells no run_id');
+      if (this.#firstRun === '') this.#firstRun = run;
+      this.#run = run;
+      this.#announce(true);
+    } catch (error) {
+      this.#options.logger.warn({ problem: (error as Error).message }, 'Redis does not say who it is; connecting again');
+      if (!this.#closed) this.#redis.disconnect(true);
+    }
+  }
+
   #announce(ready: boolean): void {
-    if (ready === this.#announced || (ready && !this.ready)) return;
+    if (ready === this.#announced || (ready && (this.#closed || this.#redis.status !== 'ready'))) return;
     this.#announced = ready;
     if (ready) this.#timesReady++;
     for (const listener of [...this.#listeners]) listener(ready);
@@ -138,6 +183,15 @@ export function checkVersion(info: string, address: string): void {
   const version = /^redis_version:((\d+)\.\S*)/m.exec(info);
   if (version === null || Number(version[2]) >= 7) return;
   throw new Error(`the Redis at ${address} is version ${version[1]}; it must be Redis 7.0 or later, or any Valkey`);
+}
+
+function mayNotAsk(address: string, cause: Error): Error {
+  return new Error(
+    `the Redis at ${address} does not let this user ask INFO (${cause.message}), without which it would not be noticed that it lost its data`,
+    {
+      cause,
+    },
+  );
 }
 
 function isUnknownFunction(error: unknown): boolean {

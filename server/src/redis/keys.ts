@@ -8,10 +8,29 @@ export function namespacePrefix(namespace: string): string {
   return `stafett:{${namespace}}:`;
 }
 
-/** The namespace of a prefix that `namespacePrefix` made. */
-export function namespaceOf(prefix: string): string {
-  return prefix.slice('stafett:{'.length, -'}:'.length);
+/** Of the keys of one epoch: what is left of another one is never met. */
+export function epochPrefix(namespace: string, epoch: string): string {
+  return `${namespacePrefix(namespace)}${epoch}:`;
 }
+
+/** The namespace and the epoch of a prefix that `epochPrefix` made. */
+export function parseEpochPrefix(prefix: string): { namespace: string; epoch: string } {
+  const end = prefix.lastIndexOf('}:');
+  return { namespace: prefix.slice('stafett:{'.length, end), epoch: prefix.slice(end + 2, -1) };
+}
+
+/** Which epoch the namespace is in. */
+export function gateKey(namespace: string): string {
+  return `${namespacePrefix(namespace)}gate`;
+}
+
+/** Epochs of the namespace that are over, and whose keys may have to be removed. */
+export function oldEpochsKey(namespace: string): string {
+  return `${namespacePrefix(namespace)}old`;
+}
+
+/** The `run_id` of a Redis in which an epoch began: as long as it is there nothing was lost. */
+export const WITNESS_KEY = 'stafett:witness';
 
 /** Where a server hears of events that other servers caused. */
 export function serverChannel(serverId: string): string {

@@ -75,4 +75,10 @@ export function toTimestamp(ms: number): Timestamp {
   return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1e6 };
 }
 
+/** In ms; 0 if it is out of all bounds. */
+export function fromTimestamp({ seconds, nanos }: Timestamp): number {
+  const ms = Number(seconds) * 1000 + Math.floor(nanos / 1e6);
+  return Number.isSafeInteger(ms) && ms > 0 ? ms : 0;
+}
+
 export const toDuration: (ms: number) => Duration = toTimestamp;

@@ -23,8 +23,9 @@ export class KeepAliveStream {
   async *run(requests: AsyncIterable<KeepAliveRequest>, signal: AbortSignal): AsyncIterable<KeepAliveResponse> {
     const onAbort = () => this.#end();
     const onRevoked = (sid: string, lockId: string) => this.#onRevoked(sid, lockId);
+    const onEpoch = () => this.#onEpoch();
     signal.addEventListener('abort', onAbort);
-    this.#engine.events.on('revoked', onRevoked);
+    this.#engine.events.on('revoked', onRevoked).on('epoch', onEpoch);
     void this.#read(requests);
     try {
       while (!signal.aborted) {
@@ -39,7 +40,7 @@ export class KeepAliveStream {
         });
       }
     } finally {
-      this.#engine.events.off('revoked', onRevoked);
+      this.#engine.events.off('revoked', onRevoked).off('epoch', onEpoch);
     }
   }
 
@@ -63,18 +64,24 @@ export class KeepAliveStream {
 
   async #keep(sessionId: string): Promise<SessionState> {
     const result = isId(sessionId) ? await this.#engine.run<'keep'>(['keep', sessionId, 0], true) : (['gone'] as const);
+    if (result[0] === 'unconfirmed') return mustAssert(sessionId);
     if (result[0] === 'gone') {
       this.#sessions.delete(sessionId);
-      return { sessionId, alive: false, expireTime: undefined, revokedLockIds: [] };
+      return { sessionId, alive: false, expireTime: undefined, revokedLockIds: [], mustAssert: false };
     }
     this.#sessions.add(sessionId);
     const revokedLockIds = Array.isArray(result[2]) ? result[2] : [];
-    return { sessionId, alive: true, expireTime: toTimestamp(result[1]), revokedLockIds };
+    return { sessionId, alive: true, expireTime: toTimestamp(result[1]), revokedLockIds, mustAssert: false };
+  }
+
+  #onEpoch(): void {
+    if (this.#sessions.size === 0) return;
+    this.#push({ sequence: 0n, states: [...this.#sessions].map(mustAssert), moving: false });
   }
 
   #onRevoked(sessionId: string, lockId: string): void {
     if (!this.#sessions.has(sessionId)) return;
-    const state = { sessionId, alive: true, expireTime: undefined, revokedLockIds: [lockId] };
+    const state = { sessionId, alive: true, expireTime: undefined, revokedLockIds: [lockId], mustAssert: false };
     this.#push({ sequence: 0n, states: [state], moving: false });
   }
 
@@ -89,6 +96,10 @@ export class KeepAliveStream {
     this.#ended = true;
     this.#wake();
   }
+}
+
+function mustAssert(sessionId: string): SessionState {
+  return { sessionId, alive: false, expireTime: undefined, revokedLockIds: [], mustAssert: true };
 }
 
 function checkRequest({ sequence, sessionIds }: KeepAliveRequest): void {

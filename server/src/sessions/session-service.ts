@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { SessionView } from '../engine/commands.js';
 import type { Engine } from '../engine/engine.js';
-import type { ClientInfo, KeepAliveRequest, OpenSessionRequest, Session, SessionServiceImplementation } from '../gen/stafett/v1/session.js';
-import { checkDuration, checkPageSize, checkPageToken, checkText, isId, toDuration, toPageToken, toTimestamp } from '../rpc/fields.js';
+import type { KeepAliveRequest, Session, SessionServiceImplementation } from '../gen/stafett/v1/session.js';
+import { checkPageSize, checkPageToken, isId, toDuration, toPageToken, toTimestamp } from '../rpc/fields.js';
+import { assertSession, planAssertion } from './assertion.js';
+import { checkSession } from './check-session.js';
 import { KeepAliveStream } from './keep-alives.js';
 import { sessionNotFound, tooManySessions } from './refusals.js';
 
-const TTL_MS_MIN = 1_000;
-const TTL_MS_DEFAULT = 15_000;
 /** Keepalives in one TTL. */
 const KEEP_ALIVES = 3;
 
@@ -30,13 +30,17 @@ export function createSessionService({ engine: engines, maxTtlMs }: SessionServi
     },
 
     async openSession(request, { namespace }) {
-      const [ttlMs, client] = checkOpen(request, maxTtlMs);
+      const [ttlMs, owner] = checkSession(request, maxTtlMs);
       const sid = randomBytes(12).toString('base64url');
-      const owner = JSON.stringify([client.name, client.version, client.host]);
       const result = await engines.namespace(namespace).run<'open'>(['open', sid, ttlMs, owner]);
       if (result[0] === 'too_many_sessions') throw tooManySessions();
       const session = toSession([sid, ttlMs, result[1], result[2], owner, 0]);
-      return { session, keepAliveInterval: toDuration(Math.floor(ttlMs / KEEP_ALIVES)) };
+      const { id: epoch } = engines.namespace(namespace).epoch;
+      return { session, keepAliveInterval: toDuration(Math.floor(ttlMs / KEEP_ALIVES)), epoch };
+    },
+
+    async assertSession(request, { namespace }) {
+      return assertSession(engines.namespace(namespace), planAssertion(request, maxTtlMs));
     },
 
     async *keepAlive(requests: AsyncIterable<KeepAliveRequest>, { namespace, signal }) {
@@ -68,15 +72,6 @@ export function createSessionService({ engine: engines, maxTtlMs }: SessionServi
       return { sessions: (Array.isArray(views) ? views : []).map(toSession), nextPageToken: toPageToken(last) };
     },
   };
-}
-
-function checkOpen({ ttl, client }: OpenSessionRequest, maxTtlMs: number): [number, ClientInfo] {
-  const ttlMs = ttl ? checkDuration('ttl', ttl, TTL_MS_MIN, maxTtlMs) : Math.min(TTL_MS_DEFAULT, maxTtlMs);
-  const info = client ?? { name: '', version: '', host: '' };
-  checkText('client.name', info.name);
-  checkText('client.version', info.version);
-  checkText('client.host', info.host);
-  return [ttlMs, info];
 }
 
 function toSession([sessionId, ttlMs, opened, deadline, owner, lockCount]: SessionView): Session {

@@ -21,7 +21,13 @@ export async function startStafett(redisUrl: string, cleanup: CleanupStack, node
   if (!existsSync(main)) throw new Error(`${main} is missing: npm run build`);
   const grpcAddress = `127.0.0.1:${await freePort()}`;
   const httpAddress = `127.0.0.1:${await freePort()}`;
-  const env = { ...process.env, STAFETT_GRPC_ADDRESS: grpcAddress, STAFETT_HTTP_ADDRESS: httpAddress, REDIS_URL: redisUrl };
+  const env = {
+    ...process.env,
+    STAFETT_GRPC_ADDRESS: grpcAddress,
+    STAFETT_HTTP_ADDRESS: httpAddress,
+    REDIS_URL: redisUrl,
+    STAFETT_REDIS_IS_NEW: 'true',
+  };
   const child = start(process.execPath, [...nodeArgs, main], { env, cwd: repositoryRoot });
   cleanup.add(() => stop(child, 'SIGTERM', 10_000));
   await untilReady(child.stderr as Readable, ended(child));

@@ -108,6 +108,16 @@ local function allFree(locks)
   return true
 end
 
+-- Takes free names for the acquire.
+local function hold(id, acquire, locks)
+  for i = 1, #locks do
+    locks[i][HOLDER] = id
+    writeLock(acquire[NAMES][i], locks[i])
+  end
+  writeAcquire(id, acquire)
+  count(#acquire[NAMES], 0)
+end
+
 local function packPast(past)
   local sid, owner, sessionOwner, token, since, untilTime, how = unpack(past)
   return struct.pack(PAST, how, token, since, untilTime, sid, owner, sessionOwner)

@@ -15,16 +15,12 @@ local function give(id, acquire, locks)
   local waited = acquire[STATE] == WAITING
   if waited then leaveQueues(id, acquire) end
   for i = 1, #locks do
-    local lock = locks[i]
-    lock[HOLDER] = id
-    if waited then lock[QUEUED] = lock[QUEUED] - 1 end
-    writeLock(acquire[NAMES][i], lock)
+    if waited then locks[i][QUEUED] = locks[i][QUEUED] - 1 end
   end
   local sid = split(id)
   if acquire[TTL] > 0 then setDeadline(sid, NOW + acquire[TTL]) end
   acquire[STATE], acquire[SEQ], acquire[SINCE], acquire[CONTEXT] = GRANTED, nextSeq(), NOW, false
-  writeAcquire(id, acquire)
-  count(#acquire[NAMES], 0)
+  hold(id, acquire, locks)
   if waited then
     stats[HANDOFFS] = stats[HANDOFFS] + 1
     tell(acquire[CALLER], {'granted', id, acquire[SEQ], NOW, deadlineOf(sid)})

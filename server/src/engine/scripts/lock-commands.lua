@@ -42,7 +42,7 @@ local function notHeld(sid, context)
 end
 
 local function available(id, names, locks, context)
-  if not allFree(locks) then return false end
+  if inGrace or not allFree(locks) then return false end
   local queued = false
   for i = 1, #locks do queued = queued or locks[i][QUEUED] > 0 end
   return not queued or (context and passes(id, names, setOf(context)))
@@ -67,20 +67,22 @@ local function enqueue(id, acquire, locks)
     if acquire[CONTEXT] then call('ZADD', P .. 'nested:' .. name, ticket, id) end
   end
   for _, lock in ipairs(acquire[CONTEXT] or {}) do call('SADD', P .. 'context:' .. lock, id) end
+  for _, name in ipairs(inGrace and acquire[NAMES] or {}) do dirty[#dirty + 1] = name end
   if acquire[TTL] > 0 then setDeadline((split(id)), NOW + acquire[TTL]) end
   writeAcquire(id, acquire)
   count(0, 1)
 end
 
--- {acquire, sid, rid, names, wait 0|1, owner, context or false, ttl (leases)} -> {granted, token, since, deadline,
--- ttl} | {queued, ticket, since} | {contended, blockers} | {gone} | {reused, names} | {not_held, lock} |
--- {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name, holder}...}}
+-- {acquire, sid, rid, names, wait 0|1, owner, context or false, ttl (leases), the ticket that it had in another epoch or
+-- nil} -> {granted, token, since, deadline, ttl} | {queued, ticket, since} | {contended, blockers} | {gone} | {unconfirmed}
+-- | {grace, until} | {reused, names} | {not_held, lock} | {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name,
+-- holder}...}}
 commands.acquire = function(command)
-  local _, sid, rid, names, wait, owner, context, ttl = unpack(command)
+  local _, sid, rid, names, wait, owner, context, ttl, ticket = unpack(command, 1, 9)
   local short = ttl == 0 and not context and #names == 1 and acquireShort(sid, rid, names[1], owner)
   if short then return short end
   local id = join(sid, rid)
-  if ttl == 0 and not alive(sid) then return {'gone'} end
+  if ttl == 0 and not alive(sid) then return {inGrace and 'unconfirmed' or 'gone'} end
   local known = readAcquire(id)
   if known and not alive(sid) then
     endAcquire(id, EXPIRED) -- a lease that has run out, though its turn to be ended has not come
@@ -96,10 +98,12 @@ commands.acquire = function(command)
     give(id, acquire, locks)
     return granted(id, acquire)
   end
+  if wait == 0 and inGrace and allFree(locks) then return {'grace', grace} end
   if wait == 0 then return {'contended', blockersOf(names)} end
   local refusal = refuseQueueing(names, locks, context)
   if refusal then return refusal end
-  acquire[STATE], acquire[SEQ] = WAITING, nextSeq()
+  acquire[STATE], acquire[SEQ] = WAITING, ticket or nextSeq()
+  atLeast(acquire[SEQ])
   enqueue(id, acquire, locks)
   if context then
     if allFree(locks) then call('ZADD', P .. 'reserved', acquire[SEQ], id) end
@@ -112,6 +116,7 @@ end
 commands.timeout = function(command)
   local id = command[2]
   local acquire = readAcquire(id)
+  if not acquire and inGrace then return {'contended', {}} end
   if not acquire then return {'none'} end
   if acquire[STATE] == GRANTED then return granted(id, acquire) end
   if acquire[CALLER] ~= SERVER then return {'none'} end
@@ -174,8 +179,27 @@ commands.release = function(command)
   end
   if acquire then return {'not_held', id, blockersOf(acquire[NAMES]), 0} end
   local how, blockers = missing(id)
-  if how == RELEASED then return {'released'} end
+  -- Who gives back something of the epoch before need not claim it first.
+  if how == RELEASED or (inGrace and not alive((split(id)))) then return {'released'} end
   return {'not_held', id, blockers, how}
+end
+
+-- {claim, sid, rid, names, token, since, owner} -> {granted, ...} | {conflict} | {gone}: it is too late. A grant of the epoch before, by its
+-- holder; who comes first has it.
+commands.claim = function(command)
+  local _, sid, rid, names, token, since, owner = unpack(command)
+  if not alive(sid) then return {'gone'} end
+  local id = join(sid, rid)
+  local known = readAcquire(id)
+  if known and known[STATE] == GRANTED then return known[SEQ] == token and granted(id, known) or {'conflict'} end
+  if not inGrace then return {'gone'} end
+  if known then drop(id, known) end -- asked again by somebody who does not know that it was granted
+  local locks = readLocks(names)
+  if not allFree(locks) then return {'conflict'} end
+  atLeast(token)
+  local acquire = {GRANTED, token, since, 0, SERVER, owner, false, names}
+  hold(id, acquire, locks)
+  return granted(id, acquire)
 end
 
 -- {extend, lock, ttl or 0} -> {granted, ..., names} | {not_held, lock, blockers, how}

@@ -59,7 +59,7 @@ end
 
 -- A grant, a queueing or a leaving may have made somebody wait for a nested waiter's context: it may pass now.
 local function serveReserved()
-  local again = true
+  local again = not inGrace
   while again do
     again = false
     for _, id in ipairs(call('ZRANGE', P .. 'reserved', 0, -1)) do
@@ -86,9 +86,17 @@ local function tellWatchers()
   unlocked = {}
 end
 
+-- Nobody is served before the grace period is over: remembers the names that somebody waits for.
+local function postpone()
+  for _, name in ipairs(dirty) do call('SADD', P .. 'graced', name) end
+  dirty = {}
+end
+
 -- Serves everybody that the last command made servable.
 local function settle()
-  if #dirty > 0 then
+  if inGrace and #dirty > 0 then
+    postpone()
+  elseif #dirty > 0 then
     local i = 1
     while i <= #dirty do -- grows while it is walked
       promote(dirty[i])

@@ -14,10 +14,18 @@ commands.open = function(command)
   return {'opened', NOW, NOW + ttl}
 end
 
--- {keep, sid, ttl} -> {alive, deadline, revoked lock ids} | {gone}. ttl 0: as the session was opened (a lease needs it).
+-- {reopen, sid, ttl, owner, highest token it has seen} -> {opened, now, deadline} | {gone}: it is too late. A session of the epoch before.
+commands.reopen = function(command)
+  local _, sid, ttl, owner, token = unpack(command)
+  atLeast(token)
+  if not alive(sid) and not inGrace then return {'gone'} end
+  return commands.open({'open', sid, ttl, owner})
+end
+
+-- {keep, sid, ttl} -> {alive, deadline, revoked lock ids} | {gone} | {unconfirmed}: the epoch is new, and the session has to come again. ttl 0: as the session was opened (a lease needs it).
 commands.keep = function(command)
   local _, sid, ttl = unpack(command)
-  if not alive(sid) then return {'gone'} end
+  if not alive(sid) then return {inGrace and 'unconfirmed' or 'gone'} end
   if isLease(sid) then
     setDeadline(sid, NOW + ttl)
     return {'alive', NOW + ttl, {}}

@@ -7,7 +7,7 @@ local function acquireShort(sid, rid, name, owner)
   local deadline = deadlineOf(sid)
   local key = P .. 'lock:' .. name
   local packed = deadline > NOW and call('HGET', key, 's')
-  if not packed or acquireCount(sid) >= LIMITS[2] then return nil end
+  if not packed or inGrace or acquireCount(sid) >= LIMITS[2] then return nil end
   local unlocks, queued, holder, rest = struct.unpack(LOCK, packed)
   if holder ~= '' or queued > 0 then return nil end
   local token = nextSeq()

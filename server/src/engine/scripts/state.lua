@@ -15,6 +15,7 @@
 --   retention         zset: name -> when to look whether it can be forgotten (ms)
 --   ended:<sid>       hash: request id -> {how, names}: recently ended grants, with a TTL
 --   outbox:<server>   list: events for another server, with a TTL
+--   graced            set: names that were queued for during the grace period
 
 -- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
 local function globals()
@@ -36,7 +37,8 @@ local sids, rids -- of the lock ids met by this call
 local events -- server -> list
 local dirty -- names whose holder or queue changed, for settle()
 local unlocked -- {name, count, watchers, past} of the last command, for settle()
-local unfinished -- 1: an ended session still has something to give back
+local unfinished -- 1: there is more to do than fits into one call: an ended session still has something to give back, ...
+local grace, inGrace -- until when nothing is granted (ms), or 0; is it so now?
 
 local function begin(prefix, packedRequest)
   cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack = globals()
@@ -50,7 +52,7 @@ local function begin(prefix, packedRequest)
   deadlines, soonest, owners, acquireCounts, acquiresKeys = {}, 0, {}, {}, {}
   sids, rids = {}, {}
   events, dirty, unlocked, unfinished = {}, {}, {}, 0
-  return request[4]
+  return request[4], request[5]
 end
 
 -- Tokens and tickets come from one sequence: above the last one, above all that the server has seen, never below the clock.
@@ -64,6 +66,12 @@ local function nextSeq()
   if not seq then readState() end
   seq = seq + 1
   return seq
+end
+
+-- The next token or ticket is higher.
+local function atLeast(number)
+  if not seq then readState() end
+  seq = math.max(seq, number)
 end
 
 local function count(newlyHeld, newlyWaiting)

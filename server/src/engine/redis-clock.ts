@@ -1,0 +1,27 @@
+/** What this server expects the clock of Redis to show, by its own monotonic clock. Slow drift is followed reply by reply. */
+export class RedisClock {
+  /** Redis' time less `performance.now()`, ms. */
+  #offset: number | undefined;
+
+  /** Redis' time now, ms; 0 if it is not known. */
+  expected(): number {
+    return this.#offset === undefined ? 0 : Math.round(performance.now() + this.#offset);
+  }
+
+  /** A reply that came at `receivedAt` to what was sent at `sentAt` said that it was `now` somewhen in between. */
+  observe(now: number, sentAt: number, receivedAt: number): void {
+    const [lowest, highest] = [now - receivedAt, now + 1 - sentAt];
+    this.#offset = Math.min(highest, Math.max(lowest, this.#offset ?? (lowest + highest) / 2));
+  }
+
+  /** Does the reply tell of a clock that was set, by more than the tolerance? */
+  wasSet(now: number, sentAt: number, receivedAt: number, toleranceMs: number): boolean {
+    if (this.#offset === undefined) return false;
+    return now + 1 < sentAt + this.#offset - toleranceMs || now > receivedAt + this.#offset + toleranceMs;
+  }
+
+  /** Another Redis, or another time. */
+  forget(): void {
+    this.#offset = undefined;
+  }
+}

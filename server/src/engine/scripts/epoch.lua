@@ -1,0 +1,50 @@
+-- What: the gate in front of every call, and the grace period. An epoch is one life of Redis' data: all keys of an epoch
+--   have its id in their prefix, so that what is left of another one is never met.
+-- Key: the gate, a hash: id of the epoch, run: the Redis process that it lives in, grace: until when nothing is granted (ms), 0 once
+--   everybody who queued meanwhile has been looked at.
+
+-- Is the call of this epoch, this Redis, and this time? If not, why not.
+local function refusal(gate, ticket)
+  local id, run, expected, tolerance = unpack(ticket)
+  local fields = call('HMGET', gate, 'id', 'run', 'grace')
+  if fields[1] ~= id or fields[2] ~= run then return 'epoch' end
+  if expected > 0 and math.abs(NOW - expected) > tolerance then return 'clock' end
+  grace = tonumber(fields[3])
+  inGrace = NOW < grace
+end
+
+-- The grace period is over: serves those who queued meanwhile, so many names in one call.
+local function endGrace(gate)
+  if grace == 0 or inGrace then return end
+  local names = call('SPOP', P .. 'graced', LIMITS[5])
+  if #names == 0 then
+    call('HSET', gate, 'grace', 0)
+    grace = 0
+    return
+  end
+  for _, name in ipairs(names) do dirty[#dirty + 1] = name end
+  settle()
+  unfinished = 1
+end
+
+-- {the epoch to be replaced or '', run, id for a new one, grace (ms), the same if there was none, prefix of the namespace} ->
+-- {id, grace until, began 0|1, now}. Begins an epoch if there is none of this Redis process, or if that has to go.
+local function enterEpoch(keys, args)
+  local _, _, math, _, _, string, _, _, tonumber = globals()
+  call = redis.call
+  local gate, replaced, run, id, graceMs, firstMs, prefix = keys[1], args[1], args[2], args[3], args[4], args[5], args[6]
+  local clock = call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local fields = call('HMGET', gate, 'id', 'run', 'grace')
+  local shown = string.format('%.0f', now)
+  if fields[1] and fields[1] ~= replaced and fields[2] == run then return {fields[1], fields[3], '0', shown} end
+  local ms = tonumber(fields[1] and graceMs or firstMs)
+  local graceUntil = string.format('%.0f', ms > 0 and now + ms or 0)
+  if fields[1] then
+    local seq = call('HGET', prefix .. fields[1] .. ':state', 'seq')
+    if seq then call('HSET', prefix .. id .. ':state', 'seq', seq, 'held', 0, 'waiting', 0) end
+    call('SADD', prefix .. 'old', fields[1])
+  end
+  call('HSET', gate, 'id', id, 'run', run, 'grace', graceUntil)
+  return {id, graceUntil, '1', shown}
+end
