@@ -3,7 +3,7 @@ import type { SessionState, Stafett } from '../../clients/typescript/src/index.j
 import { connectClient, freed, queued } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { startServer, startStack, type TestServer, type TestStack } from '../support/stack.js';
-import { freshNamespace } from '../support/stub-stack.js';
+import { connectStub, freshNamespace } from '../support/stub-stack.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
 // §4.1.6: the holder learns of the loss before anybody else can get the lock.
@@ -185,8 +185,7 @@ describe('a lost session', () => {
   test('that the servers forgot is lost at once', async () => {
     const lock = await client.locks.acquire('a');
     const { id, signal } = client.session;
-    const redis = stack.redis.client();
-    await redis.flushall();
+    await connectStub(server, namespace).sessions.closeSession({ sessionId: id });
     await eventually('the loss', () => lock.signal.aborted);
     expect(signal.reason).toMatchObject({ reason: 'SESSION_LOST' });
     await eventually('a new session', () => client.session.id !== id && client.session.state === 'CONNECTED');
@@ -196,8 +195,7 @@ describe('a lost session', () => {
 
   test('an acquire finds out first, and goes on in the next', async () => {
     const { id } = client.session;
-    const redis = stack.redis.client();
-    await redis.flushall();
+    await connectStub(server, namespace).sessions.closeSession({ sessionId: id });
     await client.locks.run('a', (lock) => lock.assertHeld());
     expect(client.session.id).not.toBe(id);
     expect(states).toEqual(['LOST', 'CONNECTED']);

@@ -97,7 +97,7 @@ describe('a server whose Redis dies', () => {
     await eventually('readyz to be 200', async () => (await httpGet(server, '/readyz')).status === 200);
     await eventually('SERVING', () => health.at(-1) === 1);
     expect(redisPidOf(server)).not.toBe(redisPid);
-    expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: 0 });
+    expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: Status.UNAVAILABLE, info: { reason: 'GRACE_PERIOD' } });
     expect((await httpGet(server, '/metrics')).body).toContain('stafett_redis_reconnects_total{connection="commands"} 1');
     expect(server.logs().some(({ level, msg }) => level === 50 && msg.includes('ended unexpectedly'))).toBe(true);
   });
@@ -136,7 +136,7 @@ describe('a server that is told to stop', () => {
 
   it('leaves no waiter behind in a Redis that lives on', async () => {
     const { server: other, client: otherClient } = await start();
-    const { server, client } = await start({ REDIS_URL: redisUrlOf(other), STAFETT_DRAIN_TIMEOUT: '300ms' });
+    const { server, client } = await start({ REDIS_URL: redisUrlOf(other), STAFETT_REDIS_IS_NEW: 'true', STAFETT_DRAIN_TIMEOUT: '300ms' });
     expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: 0 });
     const waiter = client.unary(ACQUIRE, acquire(60));
     await eventually('the waiter', () => somebodyWaits(otherClient));

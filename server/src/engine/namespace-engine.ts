@@ -49,6 +49,7 @@ export class NamespaceEngine {
   #sweep: NodeJS.Timeout;
   /** When the next session runs out, as the engine told just now, or 0. */
   #nextDeadline = 0;
+  #drainedAt = Number.NEGATIVE_INFINITY;
   /** Nothing is granted now, but soon. */
   #inGrace = false;
 
@@ -89,6 +90,11 @@ export class NamespaceEngine {
     if (this.interests.some((interest) => interest())) this.#drain();
   }
 
+  /** Somebody begins to wait, perhaps for a session that runs out soon, and of which a server without waiters has not heard. */
+  expectExpiries(): void {
+    if (performance.now() - this.#drainedAt >= RECHECK_MS) this.#drain();
+  }
+
   onNewEpoch(): void {
     this.events.emit('epoch');
   }
@@ -115,6 +121,7 @@ export class NamespaceEngine {
   }
 
   #drain(): void {
+    this.#drainedAt = performance.now();
     this.submit<'drain'>(['drain'], (_, result) => {
       if (!result) return;
       if (Array.isArray(result[1])) for (const event of result[1]) this.deliver(event);

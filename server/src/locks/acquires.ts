@@ -137,6 +137,7 @@ export class Acquires {
     const { deadlines, engine } = this.#options;
     const { plan } = pending;
     if (pending.orphaned || pending.timeout) return;
+    engine.expectExpiries();
     const left = Math.max(0, pending.startedAt + plan.waitMs - performance.now());
     pending.timeout = deadlines.add(left, () => {
       engine.submit<'timeout'>(['timeout', plan.lockId], (error, result) => this.#onTimeout(pending, error, result));

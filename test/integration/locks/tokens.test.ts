@@ -10,6 +10,9 @@ import { connectStub, freshNamespace, waiting } from '../../support/stub-stack.j
 /** µs: tokens an hour ahead of the clock can only be outdone by those who remember them. */
 const HOUR_US = 3_600_000_000;
 
+const TTL_MS = 1_000;
+const WAIT = { waitMs: 20_000, ttlMs: TTL_MS };
+
 let stack: TestStack;
 let redis: TestRedis;
 let server: TestServer;
@@ -17,7 +20,7 @@ let namespace: string;
 let client: StubClient;
 
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ env: { STAFETT_MAX_TTL: `${TTL_MS}ms` } }); // grace periods are as long as that
   ({ redis, server } = stack);
 });
 
@@ -28,12 +31,14 @@ beforeEach(() => {
 
 /** As if the namespace had given out tokens faster than time goes by, or Redis' clock had been set back since. */
 async function runAhead(): Promise<void> {
+  await tokenOf(client, 'name');
   const seq = (Date.now() * 1000 + HOUR_US).toFixed(0);
-  await redis.client().hset(`stafett:{${namespace}}:state`, 'seq', seq);
+  const epoch = await redis.client().hget(`stafett:{${namespace}}:gate`, 'id');
+  await redis.client().hset(`stafett:{${namespace}}:${epoch}:state`, 'seq', seq);
 }
 
 async function tokenOf(at: StubClient, name: string): Promise<bigint> {
-  const grant = await eventually('the server to grant', () => at.lock(name));
+  const grant = await eventually('the server to grant', () => at.lock(name, WAIT));
   await at.release(grant);
   return grant.fencingToken;
 }
@@ -44,7 +49,7 @@ test('tokens grow from grant to grant, of all names, sessions and servers of a n
   const tokens: bigint[] = [];
   for (let i = 0; i < 50; i++) {
     const at = i % 2 ? away : client;
-    const grant = await at.lock(`name-${i % 7}`, i % 3 ? { session } : {});
+    const grant = await at.lock(`name-${i % 7}`, i % 3 ? { session } : { ttlMs: TTL_MS });
     tokens.push(grant.fencingToken);
     await at.release(grant);
   }
@@ -53,20 +58,20 @@ test('tokens grow from grant to grant, of all names, sessions and servers of a n
 
 test('a token is above all that were granted in the same message', async () => {
   const pipeline = client.pipeline();
-  const grants = await Promise.all(Array.from({ length: 500 }, (_, i) => pipeline.lock(`name-${i}`)));
+  const grants = await Promise.all(Array.from({ length: 500 }, (_, i) => pipeline.lock(`name-${i}`, { ttlMs: TTL_MS })));
   for (const [i, { fencingToken }] of grants.entries()) expect(fencingToken).toBeGreaterThan(grants[i - 1]?.fencingToken ?? 0n);
 });
 
 describe('tokens grow across', () => {
   test('expiry', async () => {
-    const lost = await client.lock('name', { ttlMs: 1_000 });
-    const next = await client.lock('name', { waitMs: 20_000 });
+    const lost = await client.lock('name', { ttlMs: TTL_MS });
+    const next = await client.lock('name', WAIT);
     expect(next.fencingToken).toBeGreaterThan(lost.fencingToken);
   });
 
   test('a forced release', async () => {
-    const lost = await client.lock('name');
-    const next = client.lock('name', { waitMs: 20_000 });
+    const lost = await client.lock('name', { ttlMs: TTL_MS });
+    const next = client.lock('name', WAIT);
     await waiting(client, 'name', 1);
     await client.forceRelease('name');
     expect((await next).fencingToken).toBeGreaterThan(lost.fencingToken);
@@ -89,13 +94,13 @@ describe('tokens grow across', () => {
     expect(await tokenOf(client, 'another')).toBeGreaterThan(before);
   });
 
-  test('FLUSHALL, under a session: it is gone, and another one’s tokens go on above', async () => {
+  test('FLUSHALL, under a session: it does not come again, and another one’s tokens go on above', async () => {
     await runAhead();
     const session = await client.openSession();
     const before = await client.lock('name', { session });
     await redis.client().flushall();
-    expect(await refusal(client.acquire('other', { session }))).toMatchObject({ reason: 'SESSION_NOT_FOUND' });
-    const after = await client.lock('name', { session: await client.openSession() });
+    expect(await refusal(client.acquire('other', { ...WAIT, session }))).toMatchObject({ reason: 'SESSION_NOT_FOUND' });
+    const after = await client.lock('name', { ...WAIT, session: await client.openSession() });
     expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
   });
 
