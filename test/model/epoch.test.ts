@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeBatch, encodeBatch } from '../../server/src/engine/codec.js';
 import type { Command, Pass } from '../../server/src/engine/commands.js';
-import { EngineHarness, type HarnessLimits } from '../support/engine-harness.js';
+import { EngineHarness, type HarnessLimits, type Patch } from '../support/engine-harness.js';
 
 // §4.5: what the engine does in the grace period of a new epoch, and that it does nothing for who believes in another one.
 
@@ -28,12 +28,13 @@ beforeEach(async () => {
 });
 
 async function call(...commands: Command[]) {
-  const { results, events, graceUntil } = await harness.call('server-1', commands, LIMITS);
+  const { results, events, graceUntil, more } = await harness.call('server-1', commands, LIMITS);
   return {
     results: results as unknown[][],
     events: events.map(([event, lockId]) => `${event} ${lockId}`),
     tokens: events.map((event) => event[2]),
     graceUntil,
+    more,
   };
 }
 
@@ -58,8 +59,15 @@ const acquire = (sid: string, rid: string, names: string[], { wait = 1 as 0 | 1,
 };
 const claim = (sid: string, rid: string, names: string[], token: number): Command => ['claim', sid, rid, names, token, START_MS - 500, ''];
 
+const scenarios = new Map<string, () => Promise<void>>();
+
+function scenario(title: string, run: () => Promise<void>): void {
+  scenarios.set(title, run);
+  it(title, run);
+}
+
 describe('in the grace period', () => {
-  it('a claimed grant is there again, with its id and its token', async () => {
+  scenario('a claimed grant is there again, with its id and its token', async () => {
     const { results } = await call(reopen('s1'), claim('s1', 'r1', ['a', 'b'], 77));
     expect(results).toEqual([
       ['opened', START_MS, START_MS + 60_000],
@@ -69,9 +77,10 @@ describe('in the grace period', () => {
     expect(await one(claim('s1', 'r1', ['a', 'b'], 77))).toEqual(['granted', 77, START_MS - 500, START_MS + 60_000, 0]);
   });
 
-  it('nothing else is granted: who does not wait is told so, who waits has it afterwards', async () => {
-    const { results, graceUntil } = await call(reopen('s1'), acquire('s1', 'r1', ['a'], { wait: 0 }), acquire('s1', 'r2', ['a']));
-    expect(results.map(([outcome]) => outcome)).toEqual(['opened', 'grace', 'queued']);
+  scenario('nothing else is granted: who does not wait is told so, who waits has it afterwards', async () => {
+    await call(reopen('s1'), claim('s1', 'r0', ['a'], 77), ['release', 's1.r0']);
+    const { results, graceUntil } = await call(acquire('s1', 'r1', ['a'], { wait: 0 }), acquire('s1', 'r2', ['a']));
+    expect(results.map(([outcome]) => outcome)).toEqual(['grace', 'queued']);
     expect(graceUntil).toBe(START_MS + GRACE_MS);
     pass(GRACE_MS - 1);
     expect((await call()).events).toEqual([]);
@@ -81,7 +90,7 @@ describe('in the grace period', () => {
     expect((await call()).graceUntil).toBe(0);
   });
 
-  it('what is given back goes to nobody before it is over, and then to who had waited longest', async () => {
+  scenario('what is given back goes to nobody before it is over, and then to who had waited longest', async () => {
     await call(reopen('s1'), claim('s1', 'r1', ['a'], 77));
     await call(acquire('s1', 'new', ['a']), acquire('s1', 'second', ['a'], { ticket: 60 }), acquire('s1', 'first', ['a'], { ticket: 50 }));
     expect((await call(['release', 's1.r1'])).events).toEqual([]);
@@ -91,13 +100,13 @@ describe('in the grace period', () => {
     expect((await call(['release', 's1.second'])).events).toEqual(['granted s1.new']);
   });
 
-  it('the later of two claims is refused', async () => {
+  scenario('the later of two claims is refused', async () => {
     const { results } = await call(reopen('s1'), reopen('s2'), claim('s1', 'r', ['a'], 77), claim('s2', 'r', ['b', 'a'], 99));
     expect(results.slice(2).map(([outcome]) => outcome)).toEqual(['granted', 'conflict']);
     expect(await holderOf('b')).toEqual([false, 0]);
   });
 
-  it('an acquire of a session that has not come again is neither queued nor refused', async () => {
+  scenario('an acquire of a session that has not come again is neither queued nor refused', async () => {
     expect(await one(acquire('s1', 'r1', ['a']))).toEqual(['unconfirmed']);
     expect(await one(['keep', 's1', 0])).toEqual(['unconfirmed']);
     expect(await one(['release', 's1.r1'])).toEqual(['released']);
@@ -106,7 +115,7 @@ describe('in the grace period', () => {
     expect(await one(['keep', 's1', 0])).toEqual(['gone']);
   });
 
-  it('a claim replaces an acquire that was asked again before it', async () => {
+  scenario('a claim replaces an acquire that was asked again before it', async () => {
     await call(reopen('s1'), acquire('s1', 'r1', ['a'], { ticket: 50 }));
     expect(await one(claim('s1', 'r1', ['a'], 77))).toEqual(expect.arrayContaining(['granted', 77]));
     pass(GRACE_MS);
@@ -114,7 +123,7 @@ describe('in the grace period', () => {
     expect(await holderOf('a')).toEqual([['s1', '', '', 77], 0]);
   });
 
-  it('nested waiters and cycles are looked at as ever', async () => {
+  scenario('nested waiters and cycles are looked at as ever', async () => {
     await call(reopen('s1'), claim('s1', 'a', ['a'], 77), claim('s1', 'b', ['b'], 78));
     expect(await one(acquire('s1', 'x', ['b'], { context: ['s1.a'] }))).toContain('queued');
     expect(await one(acquire('s1', 'y', ['a'], { context: ['s1.b'] }))).toContain('deadlock');
@@ -123,7 +132,7 @@ describe('in the grace period', () => {
     expect((await call()).events).toEqual(['granted s1.x']);
   });
 
-  it('tokens go on above all that were claimed or seen', async () => {
+  scenario('tokens go on above all that were claimed or seen', async () => {
     const high = START_MS * 1000 * 3;
     await call(['reopen', 's1', 60_000, '', high + 5], claim('s1', 'r1', ['a'], high));
     await call(acquire('s1', 'r2', ['b']));
@@ -132,7 +141,14 @@ describe('in the grace period', () => {
     expect(tokens[0]).toBeGreaterThan(high + 5);
   });
 
-  it('a session that runs out gives back what it had claimed, when it is over', async () => {
+  scenario('a claim is remembered in the tokens', async () => {
+    const high = START_MS * 1000 * 3;
+    await call(reopen('s1'), claim('s1', 'r1', ['a'], high), acquire('s1', 'r2', ['b']));
+    pass(GRACE_MS);
+    expect((await call()).tokens[0]).toBeGreaterThan(high);
+  });
+
+  scenario('a session that runs out gives back what it had claimed, when it is over', async () => {
     await call(['reopen', 's1', 2_000, '', 0], reopen('s2'), claim('s1', 'r1', ['a'], 77), acquire('s2', 'r', ['a']));
     pass(5_000);
     expect((await call()).events).toEqual([]);
@@ -142,13 +158,13 @@ describe('in the grace period', () => {
 });
 
 describe('once it is over', () => {
-  it('it is too late to come again', async () => {
+  scenario('it is too late to come again', async () => {
     pass(GRACE_MS);
     const { results } = await call(reopen('s1'), claim('s1', 'r1', ['a'], 77));
     expect(results).toEqual([['gone'], ['gone']]);
   });
 
-  it('everybody who queued is looked at, however many names it takes', async () => {
+  scenario('everybody who queued is looked at, however many names it takes', async () => {
     const names = Array.from({ length: 1_000 }, (_, i) => `n/${i}`);
     await call(reopen('s1'), reopen('s2'));
     for (let i = 0; i < names.length; i += 50)
@@ -159,7 +175,11 @@ describe('once it is over', () => {
       );
     pass(GRACE_MS);
     let granted = 0;
-    for (let calls = 0; granted < names.length && calls < 10; calls++) granted += (await call()).events.length;
+    for (let more = true; more; ) {
+      const reply = await call();
+      granted += reply.events.length;
+      ({ more } = reply);
+    }
     expect(granted).toBe(names.length);
   });
 });
@@ -189,5 +209,45 @@ describe('nothing is changed by a call', () => {
   ])('%s', async (_, belief, mistaken) => {
     await harness.setEpoch({ grace: 0 });
     expect(await refusedFor(belief)).toBe(mistaken);
+  });
+});
+
+const NOTHING_NEW = 'nothing else is granted: who does not wait is told so, who waits has it afterwards';
+const GIVEN_BACK = 'what is given back goes to nobody before it is over, and then to who had waited longest';
+const CLAIMED = 'a claimed grant is there again, with its id and its token';
+
+describe('a planted bug is found', () => {
+  it.each<[string, Patch['find'], string, string]>([
+    ['nothing is known of the grace period', 'inGrace = NOW < grace', 'inGrace = false', NOTHING_NEW],
+    ['names are granted in the grace period', 'if inGrace or not allFree(locks)', 'if not allFree(locks)', NOTHING_NEW],
+    ['the short way grants in the grace period', 'or inGrace or acquireCount', 'or acquireCount', NOTHING_NEW],
+    ['waiters are served in the grace period', 'if inGrace and #dirty > 0 then', 'if false then', GIVEN_BACK],
+    ['nobody is served after it', 'for _, name in ipairs(names) do dirty[#dirty + 1] = name end\n  settle()', 'settle()', GIVEN_BACK],
+    ['waiters come back at the end of the queue', 'ticket or nextSeq()', 'nextSeq()', GIVEN_BACK],
+    ['a claim takes what is held', "if not allFree(locks) then return {'conflict'} end", '', 'the later of two claims is refused'],
+    ['a claim gets a token of its own', 'GRANTED, token, since, 0, SERVER', 'GRANTED, nextSeq(), since, 0, SERVER', CLAIMED],
+    [
+      'a claim leaves its waiter in the queue',
+      'if known then drop(id, known) end',
+      '',
+      'a claim replaces an acquire that was asked again before it',
+    ],
+    ['claimed tokens are forgotten', 'atLeast(token)\n  local acquire', 'local acquire', 'a claim is remembered in the tokens'],
+    [
+      'seen tokens are forgotten',
+      'atLeast(token)\n  if not alive(sid)',
+      'if not alive(sid)',
+      'tokens go on above all that were claimed or seen',
+    ],
+    ['a session may come again for ever', "if not alive(sid) and not inGrace then return {'gone'} end", '', 'it is too late to come again'],
+    [
+      'only a part of the names is looked at',
+      'unfinished = 1\nend\n\n-- {the epoch',
+      'unfinished = 0\nend\n\n-- {the epoch',
+      'everybody who queued is looked at, however many names it takes',
+    ],
+  ])('%s', async (_, find, replace, title) => {
+    await harness.load([{ find, replace }]);
+    await expect((scenarios.get(title) as () => Promise<void>)()).rejects.toThrow();
   });
 });
