@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { freePort } from './ports.js';
 import { plainEnv, startProcess, type TestProcess } from './process.js';
@@ -7,21 +9,25 @@ import type { RedisBackend } from './redis-backend.js';
 const PROGRAMS = ['redis-server', 'valkey-server'];
 
 /** A redis-server (or valkey-server) of this machine, as a child process without a disk. */
-export async function createPrivateRedis(args: readonly string[]): Promise<RedisBackend> {
+export async function createPrivateRedis(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<RedisBackend> {
   const program = findProgram();
   const port = await freePort();
-  const config = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no', '--daemonize', 'no'];
+  const dir = await mkdtemp(join(tmpdir(), 'stafett-redis-')); // a replica writes there what it gets, and any Redis reads that when it starts
+  const config = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', dir];
   let running: TestProcess | undefined;
   return {
     kind: 'private',
     host: '127.0.0.1',
     port,
     start: async () => {
-      running = startProcess(program, [...config, ...args], plainEnv());
+      running = startProcess(program, [...config, ...args], plainEnv(env));
     },
     signal: async (signal) => void running?.child.kill(signal),
     ended: async () => void (await running?.exited),
-    remove: async () => void (await running?.kill('SIGKILL')),
+    remove: async () => {
+      await running?.kill('SIGKILL');
+      await rm(dir, { recursive: true, force: true });
+    },
     owns: (info) => info.includes(`process_id:${running?.pid}\r\n`),
     problem: async () => (running?.ended ? `${program} ended: ${running.stdout()}${running.stderr()}` : undefined),
   };

@@ -29,6 +29,8 @@ export interface TestRedisOptions {
   readonly kind?: RedisKind;
   /** More of its configuration, e.g. `['--maxmemory', '10mb']`. */
   readonly args?: readonly string[];
+  /** More of its environment. Only of a private one. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const START_TIMEOUT_MS = 20_000;
@@ -38,7 +40,7 @@ const START_TRIES = 3;
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const kind = options.kind ?? defaultRedisKind();
   for (let i = 1; ; i++) {
-    const backend = await createBackend(kind, options.args ?? []);
+    const backend = await createBackend(kind, options);
     const redis = new RunningRedis(backend);
     onCleanup(() => redis.stop());
     try {
@@ -53,9 +55,9 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
 }
 
 /** Testcontainers is only loaded where it is used. */
-async function createBackend(kind: RedisKind, args: readonly string[]): Promise<RedisBackend> {
+async function createBackend(kind: RedisKind, { args = [], env }: TestRedisOptions): Promise<RedisBackend> {
   if (kind === 'docker') return (await import('./redis-docker.js')).createDockerRedis(args);
-  return (await import('./redis-private.js')).createPrivateRedis(args);
+  return (await import('./redis-private.js')).createPrivateRedis(args, env);
 }
 
 class RunningRedis implements TestRedis {
