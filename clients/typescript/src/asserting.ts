@@ -1,7 +1,6 @@
 import { toProtoDuration } from './durations.js';
 import { lockAssertedByAnother, StafettError, sessionLost } from './errors.js';
-import type { Grant } from './grant.js';
-import type { SessionLife } from './life.js';
+import type { Held, SessionLife } from './life.js';
 import type { Link } from './link.js';
 import type { Settings } from './options.js';
 
@@ -29,7 +28,7 @@ export async function assertSession(link: Link, life: SessionLife, settings: Set
 }
 
 /** @returns the epoch in which they are asserted. */
-async function assertSome(link: Link, life: SessionLife, settings: Settings, grants: Grant[], more: boolean): Promise<string> {
+async function assertSome(link: Link, life: SessionLife, settings: Settings, grants: Held[], more: boolean): Promise<string> {
   const sentAt = performance.now();
   const request = {
     sessionId: life.id,

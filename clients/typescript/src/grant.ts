@@ -1,7 +1,7 @@
 import type { StafettError } from './errors.js';
 import type { Owner, Grant as ProtoGrant } from './gen/stafett/v1/lock.js';
 import type { AssertedGrant } from './gen/stafett/v1/session.js';
-import type { SessionLife } from './life.js';
+import type { Held, SessionLife } from './life.js';
 import { toDate } from './views.js';
 
 /** Where a grant is given back. Resolves when that is certain, or cannot be known for now. */
@@ -20,7 +20,7 @@ export function toOwner(owner: ShownAs['owner']): Owner | undefined {
 }
 
 /** What one successful acquire gave: shared by the lock that asked for it and by nested ones that found it held. */
-export class Grant {
+export class Grant implements Held {
   /** Locks that rely on it; the last one that is released gives it back. */
   #users = 1;
   #ended: StafettError | undefined;
@@ -54,7 +54,6 @@ export class Grant {
     return this.#proto.fencingToken;
   }
 
-  /** For servers that have lost it. */
   toAssert(): AssertedGrant {
     const { lockId, names, fencingToken, acquireTime } = this.#proto;
     const { owner, purpose = '' } = this.#shownAs;

@@ -1,6 +1,13 @@
 import { type StafettError, sessionLost } from './errors.js';
-import type { Grant } from './grant.js';
+import type { AssertedGrant } from './gen/stafett/v1/session.js';
 import { lookingSignal } from './signals.js';
+
+/** Something that is held under a session. */
+export interface Held {
+  lose(reason: StafettError): void;
+  /** For servers that have lost it. */
+  toAssert(): AssertedGrant;
+}
 
 export interface SessionLifeOptions {
   readonly id: string;
@@ -21,7 +28,7 @@ export class SessionLife {
   readonly id: string;
   readonly ttlMs: number;
   /** What is held, by lock id. */
-  readonly grants = new Map<string, Grant>();
+  readonly grants = new Map<string, Held>();
   /** The life of Redis' data in which the session is known; '' while it is being asserted. */
   epoch: string;
   highestToken = 0n;
