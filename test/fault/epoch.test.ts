@@ -201,6 +201,23 @@ describe('the embedded Redis dies', () => {
   });
 });
 
+describe('a flush while nobody asks anything', () => {
+  test('is noticed within the bound all the same', async () => {
+    const redis = await startRedis();
+    const server = await startServer({ redis });
+    namespace = freshNamespace();
+    const one = await connectClient(server, { namespace, ttl: '30s' }); // a keepalive each 10 s
+    const lock = await one.locks.acquire('a');
+    const asked = async () => /^cmdstat_get:calls=[2-9]/m.test(await redis.client().info('commandstats'));
+    await eventually('the server to have looked for the witness', asked);
+    await redis.client().flushall();
+    await eventually('the server to notice', () => server.logs().some(({ msg }) => msg.includes('a new epoch begins')), {
+      timeoutMs: BACK_MS,
+    });
+    await backAgain(one, lock, 'a');
+  });
+});
+
 describe('two claims of one name', () => {
   test('the later is refused, and its client told', async () => {
     stack = await startStack({ env: ENV });

@@ -56,7 +56,7 @@ export type AcquireResult =
   | ['contended', blockers: LockView[]]
   | ['gone']
   | ['unconfirmed']
-  | ['grace', until: number]
+  | ['grace', leftMs: number]
   | ['reused', names: string[]]
   | ['not_held', lockId: string]
   | ['too_many_locks']

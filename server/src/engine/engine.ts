@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { RedisConnection } from '../redis/connection.js';
-import { NAMESPACES_KEY, parseEpochPrefix, serverChannel } from '../redis/keys.js';
+import { NAMESPACES_KEY, parseEpochPrefix, serverChannel, WITNESS_KEY } from '../redis/keys.js';
 import { type Library, loadLibrary } from '../redis/scripts.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
@@ -15,6 +15,8 @@ import { RedisClock } from './redis-clock.js';
 
 /** How often a Redis that refuses to work is told, ms. */
 const WARN_EVERY_MS = 5_000;
+/** How often to look whether Redis has lost its data, ms. */
+const WITNESS_MS = 1_000;
 /** How often namespaces that other servers began to use are looked up, ms. */
 const NAMESPACES_MS = 60_000;
 
@@ -42,6 +44,8 @@ export class Engine {
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
   #seen = 0;
   #closed = false;
+  /** When it was asked last, Redis had what was written in this life of its data. */
+  #witnessed = false;
   #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: EngineOptions) {
@@ -51,17 +55,23 @@ export class Engine {
 
   async start(): Promise<void> {
     const { connection, subscriber } = this.#options;
+    this.#clock.belongsTo(connection.run);
     this.#stops.push(await subscriber.subscribe(serverChannel(this.serverId), (message) => this.#onMessage(message)));
     this.#stops.push(subscriber.onReconnect(() => this.#forAll((engine) => engine.recheck())));
     this.#stops.push(
       connection.onStateChange((ready) => {
+        if (ready) this.#clock.belongsTo(connection.run);
         this.#forAll((engine) => engine.setReady(ready));
         if (ready) this.#register([...this.#namespaces.keys()]);
       }),
     );
     await this.#adoptNamespaces();
-    const timer = setInterval(() => this.#adoptNamespaces().catch(() => {}), NAMESPACES_MS).unref();
-    this.#stops.push(() => clearInterval(timer));
+    const adoption = setInterval(() => this.#adoptNamespaces().catch(() => {}), NAMESPACES_MS).unref();
+    const witnessing = setInterval(() => this.#askWitness().catch(() => {}), WITNESS_MS).unref();
+    this.#stops.push(
+      () => clearInterval(adoption),
+      () => clearInterval(witnessing),
+    );
   }
 
   /** @throws {StafettError} TOO_MANY_NAMESPACES */
@@ -173,6 +183,15 @@ export class Engine {
     for (const name of names) {
       if (!this.#closed && !this.#namespaces.has(name)) this.#open(name);
     }
+  }
+
+  /** A flush breaks no connection. Who has nothing to ask would hear of it only at the next keepalive. */
+  async #askWitness(): Promise<void> {
+    const { connection } = this.#options;
+    if (this.#namespaces.size === 0 || !connection.ready) return;
+    const before = this.#witnessed;
+    this.#witnessed = (await connection.command('GET', WITNESS_KEY)) === connection.run;
+    if (before && !this.#witnessed) this.#forAll((engine) => engine.sweep());
   }
 
   #register(names: string[]): void {

@@ -2,6 +2,7 @@
 export class RedisClock {
   /** Redis' time less `performance.now()`, ms. */
   #offset: number | undefined;
+  #run = '';
 
   /** Redis' time now, ms; 0 if it is not known. */
   expected(): number {
@@ -20,8 +21,14 @@ export class RedisClock {
     return now + 1 < sentAt + this.#offset - toleranceMs || now > receivedAt + this.#offset + toleranceMs;
   }
 
-  /** Another Redis, or another time. */
+  /** Another time. */
   forget(): void {
     this.#offset = undefined;
+  }
+
+  /** Another Redis process may be on another host. */
+  belongsTo(run: string): void {
+    if (this.#run !== run) this.forget();
+    this.#run = run;
   }
 }

@@ -96,14 +96,14 @@ function tooManyLocks(sid: string): StafettError {
   );
 }
 
-function gracePeriod(): StafettError {
+function gracePeriod(leftMs: number): StafettError {
   return new StafettError(
     Status.UNAVAILABLE,
     ErrorReason.GRACE_PERIOD,
-    'Redis lost its data or is new; nothing is granted until those who may hold something have had the time to say so; ' +
-      'try again, or wait with a wait_timeout',
+    `Redis lost its data or is new; nothing is granted for another ${Math.ceil(leftMs / 1000)} s, in which those who hold something say so; ` +
+      'try again then, or wait with a wait_timeout',
     {},
-    RETRY_MS,
+    leftMs,
   );
 }
 
@@ -148,7 +148,7 @@ export function acquireRefusal(result: AcquireResult, sid: string): StafettError
     case 'deadlock':
       return deadlock(result[1]);
     case 'grace':
-      return gracePeriod();
+      return gracePeriod(result[1]);
     default:
       throw new Error(`no refusal: ${result[0]}`);
   }

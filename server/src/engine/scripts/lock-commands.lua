@@ -75,7 +75,7 @@ end
 
 -- {acquire, sid, rid, names, wait 0|1, owner, context or false, ttl (leases), the ticket that it had in another epoch or
 -- nil} -> {granted, token, since, deadline, ttl} | {queued, ticket, since} | {contended, blockers} | {gone} | {unconfirmed}
--- | {grace, until} | {reused, names} | {not_held, lock} | {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name,
+-- | {grace, ms left} | {reused, names} | {not_held, lock} | {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name,
 -- holder}...}}
 commands.acquire = function(command)
   local _, sid, rid, names, wait, owner, context, ttl, ticket = unpack(command, 1, 9)
@@ -98,7 +98,7 @@ commands.acquire = function(command)
     give(id, acquire, locks)
     return granted(id, acquire)
   end
-  if wait == 0 and inGrace and allFree(locks) then return {'grace', grace} end
+  if wait == 0 and inGrace and allFree(locks) then return {'grace', grace - NOW} end
   if wait == 0 then return {'contended', blockersOf(names)} end
   local refusal = refuseQueueing(names, locks, context)
   if refusal then return refusal end
