@@ -151,7 +151,7 @@ describe('after a fail-over to a replica that missed the last writes', () => {
   let server: TestServer;
 
   beforeEach(async () => {
-    [master, replica] = [await startRedis(), await startRedis()];
+    [master, replica] = [await startRedis({ kind: 'private' }), await startRedis({ kind: 'private' })]; // they must reach each other
     proxy = await startTcpProxy({ port: master.port });
     server = await startServer({ redis: `redis://127.0.0.1:${proxy.port}`, env: ENV });
     namespace = freshNamespace();
