@@ -10,7 +10,7 @@ const PROGRAMS = ['redis-server', 'valkey-server'];
 
 /** A redis-server (or valkey-server) of this machine, as a child process without a disk. */
 export async function createPrivateRedis(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<RedisBackend> {
-  const program = findProgram();
+  const program = findRedisProgram();
   const port = await freePort();
   const dir = await mkdtemp(join(tmpdir(), 'stafett-redis-')); // a replica writes there what it gets, and any Redis reads that when it starts
   const config = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', dir];
@@ -33,7 +33,7 @@ export async function createPrivateRedis(args: readonly string[], env: Readonly<
   };
 }
 
-function findProgram(): string {
+export function findRedisProgram(): string {
   const dirs = (process.env.PATH ?? '').split(delimiter);
   const program = PROGRAMS.flatMap((name) => dirs.map((dir) => join(dir, name))).find((file) => existsSync(file));
   if (program === undefined) throw new Error(`neither ${PROGRAMS.join(' nor ')} is on the PATH; \`npm test\` installs one`);

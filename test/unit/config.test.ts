@@ -127,13 +127,33 @@ describe('REDIS_URL', () => {
     ['rediss://u:p%40%2F@h:1/3', { kind: 'tcp', host: 'h', port: 1, tls: true, username: 'u', password: 'p@/', db: 3 }],
     ['redis://:p@[::1]:2', { kind: 'tcp', host: '::1', port: 2, tls: false, password: 'p', db: 0 }],
     ['unix:///run/redis.sock', { kind: 'unix', path: '/run/redis.sock' }],
+    [
+      'redis+sentinel://u:p%40@a,[::1]:5,b:26380/main/2',
+      {
+        kind: 'sentinel',
+        sentinels: [
+          { host: 'a', port: 26379 },
+          { host: '::1', port: 5 },
+          { host: 'b', port: 26380 },
+        ],
+        master: 'main',
+        tls: false,
+        username: 'u',
+        password: 'p@',
+        db: 2,
+      },
+    ],
+    ['rediss+sentinel://a/main', { kind: 'sentinel', sentinels: [{ host: 'a', port: 26379 }], master: 'main', tls: true, db: 0 }],
     ['unix:/run/redis.sock', { kind: 'unix', path: '/run/redis.sock' }],
   ])('%s is understood', (url, target) => {
     expect(parseConfig({ REDIS_URL: url }).redisTarget).toEqual(target);
   });
 
   it.each([
-    ['redis+sentinel://a,b/main', 'not yet supported by this version'],
+    ['redis+sentinel://a,b', 'must name sentinels and a master'],
+    ['redis+sentinel://a,,b/main', 'is no host[:port] of a sentinel'],
+    ['redis+sentinel://a/main/x', 'must be a number'],
+    ['redis+sentinel://a/main?x=1', 'takes no parameters'],
     ['redis+cluster://a,b', 'not yet supported by this version'],
     ['http://h', 'must be redis://'],
     ['h:6379', 'must be redis://'],

@@ -69,7 +69,11 @@ export function redisUrl() {
       return z.NEVER;
     }
   });
-  return { allowed: '`redis://[user:password@]host[:port][/db]`, `rediss://…`, `unix:///path`', schema };
+  return {
+    allowed:
+      '`redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port],…/master[/db]`, `rediss://…`, `rediss+sentinel://…`, `unix:///path`',
+    schema,
+  };
 }
 
 /** The address as it is written. */

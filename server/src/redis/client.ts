@@ -35,6 +35,8 @@ export function createClient(target: RedisTarget, name: string, logger: Logger):
     // 0: each loss of the connection rejects what was in flight.
     maxRetriesPerRequest: 0,
     retryStrategy: retryDelayMs,
+    // A master that became a replica: whoever is the master now has to be looked for.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
     connectTimeout: ATTEMPT_TIMEOUT_MS,
     socketTimeout: SILENCE_TIMEOUT_MS,
     disconnectTimeout: 200,
@@ -96,13 +98,19 @@ export function toCallerError(error: unknown): unknown {
 
 function addressOptions(target: RedisTarget): RedisOptions {
   if (target.kind === 'unix') return { path: target.path };
+  const { db, username, password, tls } = target;
+  const login = { db, ...(username !== undefined && { username }), ...(password !== undefined && { password }) };
+  if (target.kind === 'tcp') return { ...login, host: target.host, port: target.port, ...(tls && { tls: { servername: target.host } }) };
   return {
-    host: target.host,
-    port: target.port,
-    db: target.db,
-    ...(target.username !== undefined && { username: target.username }),
-    ...(target.password !== undefined && { password: target.password }),
-    ...(target.tls && { tls: { servername: target.host } }),
+    ...login,
+    sentinels: [...target.sentinels],
+    name: target.master,
+    sentinelRetryStrategy: retryDelayMs,
+    sentinelCommandTimeout: ATTEMPT_TIMEOUT_MS,
+    // Does not wait until the old master is noticed to be gone.
+    failoverDetector: true,
+    sentinelReconnectStrategy: retryDelayMs,
+    ...(tls && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }),
   };
 }
 

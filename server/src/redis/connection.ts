@@ -156,13 +156,15 @@ export class RedisConnection {
   /** Learns who is at the other end before anything is asked there. */
   async #meet(): Promise<void> {
     try {
-      const run = /^run_id:(\w+)/m.exec(await this.#redis.info('server'))?.[1];
+      const info = await this.command<string>('INFO', 'server', 'replication');
+      const run = /^run_id:(\w+)/m.exec(info)?.[1];
       if (run === undefined) throw new Error('INFO tells no run_id');
+      if (/^role:slave/m.test(info)) throw new Error('it is a replica');
       if (this.#firstRun === '') this.#firstRun = run;
       this.#run = run;
       this.#announce(true);
     } catch (error) {
-      this.#options.logger.warn({ problem: (error as Error).message }, 'Redis does not say who it is; connecting again');
+      this.#options.logger.warn({ problem: (error as Error).message }, 'Redis cannot be used; connecting again');
       if (!this.#closed) this.#redis.disconnect(true);
     }
   }

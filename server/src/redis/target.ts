@@ -1,5 +1,5 @@
 /** Where a Redis is and how to log in there. */
-export type RedisTarget = TcpTarget | UnixTarget;
+export type RedisTarget = TcpTarget | UnixTarget | SentinelTarget;
 
 export interface TcpTarget {
   readonly kind: 'tcp';
@@ -16,9 +16,24 @@ export interface UnixTarget {
   readonly path: string;
 }
 
-export const REDIS_URL_FORMS = 'redis://[user:password@]host[:port][/db], rediss://… (the same over TLS) or unix:///path/to/redis.sock';
+/** The master that sentinels name. User and password are those of the master; the sentinels are asked without. */
+export interface SentinelTarget {
+  readonly kind: 'sentinel';
+  readonly sentinels: readonly { readonly host: string; readonly port: number }[];
+  /** What the sentinels call it. */
+  readonly master: string;
+  readonly tls: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db: number;
+}
 
-const LATER = ['redis+sentinel:', 'redis+cluster:', 'rediss+sentinel:', 'rediss+cluster:'];
+export const REDIS_URL_FORMS =
+  'redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port],host[:port]/master[/db], ' +
+  'rediss://… and rediss+sentinel://… (the same over TLS) or unix:///path/to/redis.sock';
+
+const LATER = ['redis+cluster:', 'rediss+cluster:'];
+const SENTINEL = /^rediss?\+sentinel:\/\/(?:([^@/]*)@)?([^@/]+)\/([^/]+)(?:\/([^/]*))?$/;
 
 /**
  * Reads the address of a Redis.
@@ -30,6 +45,7 @@ export function parseRedisTarget(url: string): RedisTarget {
   if (scheme !== undefined && LATER.includes(scheme)) {
     throw new Error(`${scheme}// is not yet supported by this version; use ${REDIS_URL_FORMS}`);
   }
+  if (scheme === 'redis+sentinel:' || scheme === 'rediss+sentinel:') return parseSentinel(url, scheme === 'rediss+sentinel:');
   if (scheme !== 'redis:' && scheme !== 'rediss:') throw new Error(`must be ${REDIS_URL_FORMS}`);
   return parseTcp(url, scheme === 'rediss:');
 }
@@ -37,8 +53,14 @@ export function parseRedisTarget(url: string): RedisTarget {
 /** The target for people and logs: without user and password. */
 export function describeTarget(target: RedisTarget): string {
   if (target.kind === 'unix') return `unix://${target.path}`;
-  const host = target.host.includes(':') ? `[${target.host}]` : target.host;
-  return `${target.tls ? 'rediss' : 'redis'}://${host}:${target.port}${target.db === 0 ? '' : `/${target.db}`}`;
+  const scheme = target.tls ? 'rediss' : 'redis';
+  const db = target.db === 0 ? '' : `/${target.db}`;
+  if (target.kind === 'tcp') return `${scheme}://${describeHost(target)}${db}`;
+  return `${scheme}+sentinel://${target.sentinels.map(describeHost).join(',')}/${target.master}${db}`;
+}
+
+function describeHost({ host, port }: { host: string; port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** A URL as it may be shown: the password is replaced by `***`. Works for text that is no valid URL, too. */
@@ -76,6 +98,30 @@ function parseTcp(text: string, tls: boolean): TcpTarget {
     ...(url.password !== '' && { password: decode(url.password, 'password') }),
     db: parseDb(url.pathname),
   };
+}
+
+function parseSentinel(text: string, tls: boolean): SentinelTarget {
+  const [, login, hosts = '', master = '', db = ''] = SENTINEL.exec(text) ?? [];
+  if (hosts === '')
+    throw new Error('must name sentinels and a master: redis+sentinel://[user:password@]host[:port],host[:port]/master[/db]');
+  if (/[?#]/.test(master + db)) throw new Error('takes no parameters');
+  const [user = '', password] = (login ?? '').split(/:(.*)/s);
+  return {
+    kind: 'sentinel',
+    sentinels: hosts.split(',').map(parseSentinelHost),
+    master: decode(master, 'master'),
+    tls,
+    ...(user !== '' && { username: decode(user, 'user') }),
+    ...(password !== undefined && password !== '' && { password: decode(password, 'password') }),
+    db: parseDb(`/${db}`),
+  };
+}
+
+function parseSentinelHost(text: string): { host: string; port: number } {
+  const [, ipv6, name, port = '26379'] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = ipv6 ?? name;
+  if (host === undefined) throw new Error(`${JSON.stringify(text)} is no host[:port] of a sentinel`);
+  return { host, port: Number(port) };
 }
 
 function parseDb(pathname: string): number {
