@@ -101,6 +101,11 @@ export class Acquires {
     this.#options.engine.submit<'cancel'>(['cancel', lockId, this.#options.serverId], () => {});
   }
 
+  /** It was asked once more, after a broken connection, and had an end before that was carried out. */
+  #takeBackUnlessAskedAnew(lockId: string): void {
+    if (!this.#pending.has(lockId)) this.#takeBack(lockId);
+  }
+
   #askAgain(which: (pending: Pending) => boolean): void {
     for (const pending of this.#pending.values()) if (which(pending)) this.#ask(pending);
   }
@@ -114,7 +119,7 @@ export class Acquires {
 
   #onResult(pending: Pending, error: Error | undefined, result?: AcquireResult): void {
     const { lockId, sid } = pending.plan;
-    if (pending.left && (result?.[0] === 'granted' || result?.[0] === 'queued')) return this.#takeBack(lockId);
+    if (pending.left && (result?.[0] === 'granted' || result?.[0] === 'queued')) return this.#takeBackUnlessAskedAnew(lockId);
     if (pending.answered || this.#pending.get(lockId) !== pending) return;
     if (error || !result) return this.#answer(pending, error);
     switch (result[0]) {
@@ -185,6 +190,7 @@ export class Acquires {
 
   #answer(pending: Pending, error: Error | undefined, response?: AcquireResponse): void {
     pending.answered = true;
+    pending.left = response?.outcome?.$case !== 'grant';
     pending.timeout?.cancel();
     pending.keep?.cancel();
     if (pending.orphaned) return; // nobody to tell; given back when the time is over, unless they come back

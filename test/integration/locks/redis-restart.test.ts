@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Status } from 'nice-grpc-common';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { startStack, type TestStack } from '../../support/stack.js';
+import { startServer, startStack, type TestStack } from '../../support/stack.js';
 import { refusal, type StubClient } from '../../support/stub-client.js';
 import { connectStub, freshNamespace, settlesWithin, waiting } from '../../support/stub-stack.js';
+import { startTcpProxy } from '../../support/tcp-proxy.js';
 
 // A Redis that comes back has forgotten everything. Nobody is left waiting for what cannot happen any more. (test/fault/epoch.test.ts: what
 // the client library makes of it.)
@@ -30,6 +32,29 @@ async function restartRedis(): Promise<void> {
   await stack.redis.start();
   await eventually('the server to be ready', async () => (await fetch(`http://${stack.server.httpAddress}/readyz`)).ok);
 }
+
+describe('while Redis is away', () => {
+  test('a wait that ends leaves nothing behind', async () => {
+    const back = await startTcpProxy({ host: stack.redis.host, port: stack.redis.port });
+    const cutOff = connectStub(await startServer({ redis: `redis://127.0.0.1:${back.port}` }), namespace);
+    const hold = await client.lock('name', { ttlMs: GRACE_MS });
+    const waiter = cutOff.acquire('name', { session: await cutOff.openSession(), waitMs: 500 });
+    await waiting(client, 'name', 1);
+    back.refuse();
+    back.cut();
+    await sleep(600);
+    await back.accept();
+    expect((await waiter).contention?.timedOut).toBe(true);
+    await client.release(hold);
+    const after = async () => {
+      const { holder, waiterCount } = await client.getLock('name');
+      return holder === undefined && waiterCount === 0;
+    };
+    await eventually('nobody to have it, or to wait for it', after);
+    await cutOff.getLock('name'); // whatever was asked once more has been carried out by now
+    expect(await after()).toBe(true);
+  });
+});
 
 describe('after a restart of Redis', () => {
   test('who waits under a session that does not come again is told after the grace period that it is gone', async () => {
