@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onCleanup } from './cleanup.js';
 import { eventually } from './eventually.js';
 import { type Exit, plainEnv, startProcess, type TestProcess } from './process.js';
 import { startRedis, type TestRedis, type TestRedisOptions } from './redis.js';
 
-const MAIN = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url));
+const DIST = fileURLToPath(new URL('../../server/dist', import.meta.url));
 const START_TIMEOUT_MS = 20_000;
 
 /** One line of the server's log. */
@@ -41,15 +42,17 @@ export interface TestServerOptions {
   /** Default: any free one. Give that of a server that has ended to start it again at the same address. */
   readonly grpcPort?: number;
   readonly httpPort?: number;
+  /** Default: the server as it was built. */
+  readonly dist?: string;
 }
 
 /** Starts a server and waits until it is ready. */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const { redis, env, grpcPort = 0, httpPort = 0 } = options;
+  const { redis, env, grpcPort = 0, httpPort = 0, dist = DIST } = options;
   const url = typeof redis === 'string' ? redis : redis?.url;
   const server = startProcess(
     process.execPath,
-    [MAIN],
+    [join(dist, 'main.js')],
     plainEnv({
       STAFETT_GRPC_ADDRESS: `127.0.0.1:${grpcPort}`,
       STAFETT_HTTP_ADDRESS: `127.0.0.1:${httpPort}`,

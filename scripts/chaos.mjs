@@ -1,0 +1,56 @@
+// npm run chaos: a small world of servers, clients and a Redis, hurt at random for as long as you like.
+import { parseArgs } from 'node:util';
+import { build } from './lib/build.mjs';
+import { becomeProgram } from './lib/forward-signals.mjs';
+import { installPackages } from './lib/prerequisites.mjs';
+import { bin } from './lib/project.mjs';
+import { runMain, Stop } from './lib/steps.mjs';
+import { prepareTestRedis } from './lib/test-redis.mjs';
+
+const USAGE = `npm run chaos -- [options]
+  --minutes M      how long each run hurts (default 1)
+  --runs N         runs, each with the seed after the last one's (default 1)
+  --seed N         of the first run; the same seed draws the same faults (default: random)
+  --faults a,b     only these (default: all; they are named in test/chaos/faults.ts)
+  --help
+
+It prints the seed, the faults, what was done, what was violated, and how long recovery took. Exit status 1: a violation.`;
+
+const OPTIONS = {
+  minutes: { type: 'string', default: '1' },
+  runs: { type: 'string', default: '1' },
+  seed: { type: 'string' },
+  faults: { type: 'string' },
+  help: { type: 'boolean' },
+};
+
+await runMain(async () => {
+  const { minutes, runs, seed, faults, help } = readOptions();
+  if (help) return void process.stdout.write(`${USAGE}\n`);
+  await installPackages();
+  const redis = await prepareTestRedis();
+  await build();
+  const env = {
+    ...process.env,
+    ...redis,
+    STAFETT_CHAOS_SECONDS: String(Math.max(31, positive('minutes', minutes) * 60)),
+    STAFETT_CHAOS_RUNS: String(positive('runs', runs)),
+    ...(seed !== undefined && { STAFETT_TEST_SEED: String(positive('seed', seed)) }),
+    ...(faults !== undefined && { STAFETT_CHAOS_FAULTS: faults }),
+  };
+  await becomeProgram(bin('vitest'), ['run', 'test/fault/chaos.test.ts', '--disable-console-intercept'], { env });
+});
+
+function readOptions() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    throw new Stop(`${error.message}\n\n${USAGE}`);
+  }
+}
+
+function positive(name, text) {
+  const number = Number(text);
+  if (!(number > 0)) throw new Stop(`--${name} must be a number above 0, and is '${text}'\n\n${USAGE}`);
+  return number;
+}

@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'vitest';
+import { type ChaosOptions, runChaos, showReport } from '../chaos/run.js';
+import { sabotagedServer } from '../chaos/sabotage.js';
+import { testSeed } from '../support/rng.js';
+
+// A short run of `npm run chaos`, which sets these.
+
+const SECONDS = Number(process.env.STAFETT_CHAOS_SECONDS ?? 20);
+const RUNS = Number(process.env.STAFETT_CHAOS_RUNS ?? 1);
+const FAULTS = process.env.STAFETT_CHAOS_FAULTS?.split(',');
+
+test.each(Array.from({ length: RUNS }, (_, i) => i))(
+  'chaos %i: no lock in two hands, no token back, no lost update, nobody forgotten',
+  { timeout: (SECONDS + 120) * 1_000 },
+  async (run) => {
+    const progress = (line: string) => console.log(`chaos: ${line}`);
+    const report = await runChaos({ seed: testSeed() + run, seconds: SECONDS, progress, ...(FAULTS && { faults: FAULTS }) });
+    console.log(showReport(report));
+    expect(report.violations).toEqual([]);
+    expect(report.succeeded).toBeGreaterThan(0);
+  },
+);
+
+/** Runs that may pass before a violation must be found. */
+const SEEDS_MAX = 4;
+
+async function findsWithin(options: Omit<ChaosOptions, 'seed'>): Promise<string[]> {
+  for (let i = 0; i < SEEDS_MAX; i++) {
+    const { violations } = await runChaos({ ...options, seed: testSeed() + i });
+    if (violations.length > 0) return [...violations];
+  }
+  return [];
+}
+
+describe.skipIf(RUNS > 1 || SECONDS > 30)('the checker reports', () => {
+  test('an overlap or a lost update, if nobody asks whether the lock is held, and the register does not look at tokens', {
+    timeout: 180_000,
+  }, async () => {
+    const found = await findsWithin({ seconds: 8, clients: 3, faults: ['freeze-client'], assertHeld: false, fencing: false });
+    expect(found).toContainEqual(expect.stringMatching(/^overlap|^lost updates/));
+  });
+
+  test('an overlap or a token that went back, if the servers do not care for epochs', { timeout: 180_000 }, async () => {
+    const dist = sabotagedServer('engine/scripts/epoch.lua', [
+      { find: "if fields[1] ~= id or fields[2] ~= run then return 'epoch' end", replace: '' },
+      { find: 'grace = tonumber(fields[3])', replace: 'grace = 0' },
+    ]);
+    const found = await findsWithin({ seconds: 8, clients: 3, faults: ['flush-redis'], dist });
+    expect(found).toContainEqual(expect.stringMatching(/^overlap|^token went back/));
+  });
+
+  test('somebody who was forgotten, if a release serves nobody', { timeout: 180_000 }, async () => {
+    const dist = sabotagedServer('engine/scripts/queues.lua', [{ find: 'promote(dirty[i])', replace: '' }]);
+    const found = await findsWithin({ seconds: 2, clients: 3, faults: ['kill-subscription'], dist });
+    expect(found).toContainEqual(expect.stringMatching(/^forgotten/));
+  });
+});
