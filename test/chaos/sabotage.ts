@@ -6,12 +6,14 @@ import { applyPatch, type Patch } from '../support/engine-harness.js';
 
 const SERVER = fileURLToPath(new URL('../../server', import.meta.url));
 
-/** A copy of the built server with bugs planted in one of its files, e.g. `engine/scripts/queues.lua`. Returns its directory. */
-export function sabotagedServer(file: string, patches: readonly Patch[]): string {
+/** A copy of the built server with bugs planted in some of the engine's files. Returns its directory. */
+export function sabotagedServer(patches: Readonly<Record<string, Patch>>): string {
   const dist = mkdtempSync(join(SERVER, '.sabotaged-')); // where it finds its packages
   onCleanup(() => rmSync(dist, { recursive: true, force: true }));
   cpSync(join(SERVER, 'dist'), dist, { recursive: true });
-  const path = join(dist, file);
-  writeFileSync(path, patches.reduce(applyPatch, readFileSync(path, 'utf8')));
+  for (const [file, patch] of Object.entries(patches)) {
+    const path = join(dist, 'engine/scripts', file);
+    writeFileSync(path, applyPatch(readFileSync(path, 'utf8'), patch));
+  }
   return dist;
 }
