@@ -37,6 +37,8 @@ export class Connection {
   #lastError: unknown;
   #closed: Promise<void> | undefined;
   #asserting: Promise<void> | undefined;
+  /** Counts the links, so that what an earlier one still had on its way cannot be taken for a new request. */
+  #generation = 0;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -142,7 +144,8 @@ export class Connection {
 
   /** Serves over one link from its opening to its end. Was it a good one? */
   async #serve(address: string): Promise<boolean> {
-    const link = new Link(address, this.#settings);
+    this.#generation++;
+    const link = new Link(address, this.#settings, this.#generation);
     this.#current = link;
     let since = Number.POSITIVE_INFINITY;
     try {

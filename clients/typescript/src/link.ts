@@ -35,6 +35,7 @@ export class Link {
   constructor(
     readonly address: string,
     settings: Settings,
+    generation: number,
   ) {
     this.#channel = createChannel(address, credentials(settings), {
       'grpc.keepalive_time_ms': PING_AFTER_MS,
@@ -42,7 +43,7 @@ export class Link {
       'grpc.max_receive_message_length': -1,
       'grpc.use_local_subchannel_pool': 1, // else a fresh link inherits the connection, or the back-off, of the one before
     });
-    const metadata = new Metadata({ 'stafett-namespace': settings.namespace });
+    const metadata = new Metadata({ 'stafett-namespace': settings.namespace, 'stafett-generation': String(generation) });
     if (settings.token !== undefined) metadata.set('authorization', `Bearer ${settings.token}`);
     const clients = createClientFactory().use(errorDetailsClientMiddleware);
     this.sessions = clients.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });

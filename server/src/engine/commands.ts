@@ -17,14 +17,14 @@ export type SessionView = [string, number, number, number, string, number];
 export type Command =
   | ['open', sid: string, ttlMs: number, owner: string]
   | ['keep', sid: string, ttlMs: number]
-  | ['reopen', sid: string, ttlMs: number, owner: string, highestToken: number]
+  | ['reopen', sid: string, ttlMs: number, owner: string, highestToken: number, generation?: number]
   | ['close', sid: string]
   | ['session', sid: string]
   | ['sessions', after: string, limit: number]
   | AcquireCommand
   | ['claim', sid: string, requestId: string, names: string[], token: number, since: number, owner: string]
   | ['timeout', lockId: string]
-  | ['cancel', lockId: string, onlyServer: string]
+  | ['cancel', lockId: string, onlyServer: string, generation?: number]
   | ['release', lockId: string]
   | ['extend', lockId: string, ttlMs: number]
   | ['force', name: string, token: number]
@@ -44,8 +44,10 @@ export type AcquireCommand = [
   owner: string,
   context: string[] | false,
   leaseTtlMs: number,
-  /** Its place in the queue in another epoch. */
+  /** Its place in the queue in another epoch, or 0. */
   ticket?: number,
+  /** Which of the client's connections it came by, or 0. */
+  generation?: number,
 ];
 
 export type GrantedResult = ['granted', token: number, since: number, deadline: number, leaseTtlMs: number];
@@ -56,6 +58,7 @@ export type AcquireResult =
   | ['contended', blockers: LockView[]]
   | ['gone']
   | ['unconfirmed']
+  | ['moved']
   | ['grace', leftMs: number]
   | ['reused', names: string[]]
   | ['not_held', lockId: string]

@@ -24,9 +24,10 @@ export interface AcquirePlan {
 
 /**
  * @param caller who asks as far as the connection tells, for a lease whose request does not say.
+ * @param generation which of the client's connections this is, or 0.
  * @throws {StafettError} INVALID_ARGUMENT, naming the field.
  */
-export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: Owner): AcquirePlan {
+export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: Owner, generation = 0): AcquirePlan {
   checkNames(request.names);
   checkOwner(request);
   const leaseTtlMs = request.sessionId === '' ? leaseTtl(request, maxTtlMs) : 0;
@@ -40,7 +41,7 @@ export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: 
   const rid = leaseTtlMs > 0 ? '0' : requestId;
   const owner = packOwner(request.owner ?? (leaseTtlMs > 0 ? caller : undefined), request.purpose);
   return {
-    command: ['acquire', sid, rid, request.names, waitMs > 0 ? 1 : 0, owner, contextOf(request), leaseTtlMs],
+    command: ['acquire', sid, rid, request.names, waitMs > 0 ? 1 : 0, owner, contextOf(request), leaseTtlMs, 0, generation],
     lockId: `${sid}.${rid}`,
     sid,
     names: request.names,

@@ -113,7 +113,7 @@ export class Acquires {
   /** Whoever had a place in a queue already keeps it, if Redis has forgotten it. */
   #ask(pending: Pending): void {
     const { plan, ticket } = pending;
-    const command = ticket === undefined ? plan.command : ([...plan.command.slice(0, 8), ticket] as unknown as AcquireCommand);
+    const command = ticket === undefined ? plan.command : (plan.command.with(8, ticket) as AcquireCommand);
     this.#options.engine.submit<'acquire'>(command, (error, result) => this.#onResult(pending, error, result));
   }
 
@@ -127,6 +127,8 @@ export class Acquires {
         return this.#grant(pending, result);
       case 'queued':
         return this.#wait(pending, result[1]);
+      case 'moved':
+        return this.#answer(pending, cancelled(lockId)); // to nobody: the client is elsewhere
       case 'unconfirmed':
         return; // asked again when its session has been asserted, or the time for that is over
       case 'contended':

@@ -36,11 +36,11 @@ export function extend(engine: NamespaceEngine, maxTtlMs: number, request: Exten
   });
 }
 
-export function cancelAcquire(engine: NamespaceEngine, request: CancelAcquireRequest, done: Done): void {
+export function cancelAcquire(engine: NamespaceEngine, request: CancelAcquireRequest, done: Done, generation = 0): void {
   checkId('request_id', request.requestId);
   if (request.sessionId !== '' && !isId(request.sessionId)) throw sessionNotFound(request.sessionId);
   const lockId = request.sessionId === '' ? `~${request.requestId}.0` : `${request.sessionId}.${request.requestId}`;
-  engine.submit<'cancel'>(['cancel', lockId, ''], (error) => done(error));
+  engine.submit<'cancel'>(['cancel', lockId, '', generation], (error) => done(error));
 }
 
 function notHeld([, lockId, blockers, how]: NotHeldResult): Error {

@@ -13,6 +13,7 @@ import type {
 } from '../gen/stafett/v1/lock.js';
 import type { StafettError } from '../rpc/errors.js';
 import { checkDuration, checkName, checkNames, checkPageSize, checkPageToken, checkText, toPageToken } from '../rpc/fields.js';
+import { generationOf } from '../rpc/generation.js';
 import { type AcquirePlan, planAcquire } from './acquire-plan.js';
 import { type AcquireListener, Acquires } from './acquires.js';
 import { cancelAcquire, extend, release } from './lock-commands.js';
@@ -74,7 +75,9 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
       const { engine, acquires } = of(context);
       const { maxCommandsPerStream: maxInFlight, toStafettError } = options;
       const caller = callerOf(context);
-      return new Pipeline({ engine, acquires, metrics, maxTtlMs, maxInFlight, caller, toStafettError }).run(requests, context.signal);
+      const generation = generationOf(context);
+      const pipeline = new Pipeline({ engine, acquires, metrics, maxTtlMs, maxInFlight, caller, generation, toStafettError });
+      return pipeline.run(requests, context.signal);
     },
 
     async getLock({ name }, context) {

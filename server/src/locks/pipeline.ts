@@ -20,6 +20,8 @@ export interface PipelineOptions {
   readonly maxInFlight: number;
   /** Who is at the other end, as far as the connection tells. */
   readonly caller: Owner;
+  /** Which of the client's connections it is, or 0 if it does not say. */
+  readonly generation: number;
   /** For what is a defect of ours: logs it and says so to the caller. */
   toStafettError(error: Error): StafettError;
 }
@@ -85,7 +87,7 @@ export class Pipeline {
   }
 
   #carryOut(id: bigint, command: PipelineCommand['command']): void {
-    const { engine, metrics, maxTtlMs } = this.#options;
+    const { engine, metrics, maxTtlMs, generation } = this.#options;
     switch (command?.$case) {
       case 'acquire':
         return this.#acquire(id, command.value);
@@ -96,14 +98,15 @@ export class Pipeline {
           this.#answer(id, error || !value ? this.#error(error) : { $case: 'extend', value });
         });
       case 'cancel':
-        return cancelAcquire(engine, command.value, (error) => this.#answer(id, error ? this.#error(error) : CANCELLED));
+        return cancelAcquire(engine, command.value, (error) => this.#answer(id, error ? this.#error(error) : CANCELLED), generation);
       default:
         throw invalidField('command', 'is missing, or of a kind that this server does not know');
     }
   }
 
   #acquire(id: bigint, request: AcquireRequest): void {
-    const plan = planAcquire(request, this.#options.maxTtlMs, this.#options.caller);
+    const { maxTtlMs, caller, generation } = this.#options;
+    const plan = planAcquire(request, maxTtlMs, caller, generation);
     const listener: AcquireListener = (error, value) => {
       this.#acquires.delete(listener);
       this.#answer(id, error || !value ? this.#error(error) : { $case: 'acquire', value });

@@ -21,14 +21,14 @@ interface AssertionPlan {
 }
 
 /** @throws {StafettError} INVALID_FIELD, SESSION_NOT_FOUND */
-export function planAssertion(request: AssertSessionRequest, maxTtlMs: number): AssertionPlan {
+export function planAssertion(request: AssertSessionRequest, maxTtlMs: number, generation: number): AssertionPlan {
   const { sessionId: sid, grants, highestFencingToken, more } = request;
   if (!isId(sid)) throw sessionNotFound(sid);
   const [ttlMs, owner] = checkSession(request, maxTtlMs);
   const highest = checkToken('highest_fencing_token', highestFencingToken);
   if (grants.length > GRANTS_MAX) throw invalidField('grants', `${grants.length} grants; at most ${GRANTS_MAX} are allowed`);
   const claims = grants.map((grant) => ({ lockId: grant.lockId, command: planClaim(sid, grant) }));
-  return { sid, reopen: ['reopen', sid, ttlMs, owner, highest], claims, more };
+  return { sid, reopen: ['reopen', sid, ttlMs, owner, highest, generation], claims, more };
 }
 
 function planClaim(sid: string, grant: AssertedGrant): CommandOf<'claim'> {

@@ -3,6 +3,7 @@ import type { SessionView } from '../engine/commands.js';
 import type { Engine } from '../engine/engine.js';
 import type { KeepAliveRequest, Session, SessionServiceImplementation } from '../gen/stafett/v1/session.js';
 import { checkPageSize, checkPageToken, isId, toDuration, toPageToken, toTimestamp } from '../rpc/fields.js';
+import { generationOf } from '../rpc/generation.js';
 import { assertSession, planAssertion } from './assertion.js';
 import { checkSession } from './check-session.js';
 import { KeepAliveStream } from './keep-alives.js';
@@ -39,8 +40,8 @@ export function createSessionService({ engine: engines, maxTtlMs }: SessionServi
       return { session, keepAliveInterval: toDuration(Math.floor(ttlMs / KEEP_ALIVES)), epoch };
     },
 
-    async assertSession(request, { namespace }) {
-      return assertSession(engines.namespace(namespace), planAssertion(request, maxTtlMs));
+    async assertSession(request, context) {
+      return assertSession(engines.namespace(context.namespace), planAssertion(request, maxTtlMs, generationOf(context)));
     },
 
     async *keepAlive(requests: AsyncIterable<KeepAliveRequest>, { namespace, signal }) {

@@ -73,12 +73,13 @@ local function enqueue(id, acquire, locks)
   count(0, 1)
 end
 
--- {acquire, sid, rid, names, wait 0|1, owner, context or false, ttl (leases), the ticket that it had in another epoch or
--- nil} -> {granted, token, since, deadline, ttl} | {queued, ticket, since} | {contended, blockers} | {gone} | {unconfirmed}
+-- {acquire, sid, rid, names, wait 0|1, owner, context or false, ttl (leases), the ticket that it had in another epoch or 0,
+-- the client's connection or 0} -> {moved}: the client has a later connection | {granted, token, since, deadline, ttl} | {queued, ticket, since} | {contended, blockers} | {gone} | {unconfirmed}
 -- | {grace, ms left} | {reused, names} | {not_held, lock} | {too_many_locks} | {too_many_waiters, name} | {deadlock, {{name,
 -- holder}...}}
 commands.acquire = function(command)
-  local _, sid, rid, names, wait, owner, context, ttl, ticket = unpack(command, 1, 9)
+  local _, sid, rid, names, wait, owner, context, ttl, ticket, generation = unpack(command, 1, 10)
+  if not isLatest(sid, generation) then return {'moved'} end
   local short = ttl == 0 and not context and #names == 1 and acquireShort(sid, rid, names[1], owner)
   if short then return short end
   local id = join(sid, rid)
@@ -102,7 +103,7 @@ commands.acquire = function(command)
   if wait == 0 then return {'contended', blockersOf(names)} end
   local refusal = refuseQueueing(names, locks, context)
   if refusal then return refusal end
-  acquire[STATE], acquire[SEQ] = WAITING, ticket or nextSeq()
+  acquire[STATE], acquire[SEQ] = WAITING, ticket and ticket > 0 and ticket or nextSeq()
   atLeast(acquire[SEQ])
   enqueue(id, acquire, locks)
   if context then
@@ -123,9 +124,11 @@ commands.timeout = function(command)
   return giveUp(id, acquire)
 end
 
--- {cancel, lock, server or ''} -> {left} | {released} | {none} | {moved}. With a server: only if it still answers that one.
+-- {cancel, lock, server or '', the client's connection or 0} -> {left} | {released} | {none} | {moved}. With a server: only if it still
+-- answers that one.
 commands.cancel = function(command)
-  local _, id, server = unpack(command)
+  local _, id, server, generation = unpack(command, 1, 4)
+  isLatest((split(id)), generation) -- noted, so that what is cancelled does not come later by an earlier connection
   local acquire = readAcquire(id)
   if not acquire then return {'none'} end
   if server ~= '' and acquire[CALLER] ~= server then return {'moved'} end

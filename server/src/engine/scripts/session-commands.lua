@@ -14,12 +14,14 @@ commands.open = function(command)
   return {'opened', NOW, NOW + ttl}
 end
 
--- {reopen, sid, ttl, owner, highest token it has seen} -> {opened, now, deadline} | {gone}: it is too late. A session of the epoch before.
+-- {reopen, sid, ttl, owner, highest token it has seen, the client's connection or 0} -> {opened, now, deadline} | {gone}: it is too late. A session of the epoch before.
 commands.reopen = function(command)
-  local _, sid, ttl, owner, token = unpack(command)
+  local _, sid, ttl, owner, token, generation = unpack(command, 1, 6)
   atLeast(token)
   if not alive(sid) and not inGrace then return {'gone'} end
-  return commands.open({'open', sid, ttl, owner})
+  local result = commands.open({'open', sid, ttl, owner})
+  isLatest(sid, generation)
+  return result
 end
 
 -- {keep, sid, ttl} -> {alive, deadline, revoked lock ids} | {gone} | {unconfirmed}: the epoch is new, and the session has to come again. ttl 0: as the session was opened (a lease needs it).

@@ -4,7 +4,8 @@
 --   state             hash: seq the last token or ticket, held, waiting: how many in the namespace
 --   deadlines         zset: session -> when it runs out (ms)
 --   sessions          zset, lexical: open sessions, without leases
---   session:<sid>     hash: t ttl, o owner, b opened, v its server, f revoked lock ids, e how it ended
+--   session:<sid>     hash: t ttl, o owner, b opened, v its server, f revoked lock ids, e how it ended, g its client's
+--                     latest connection
 --   acquires:<sid>    hash: request id -> acquire (see acquires.lua)
 --   lock:<name>       hash: s its state (see acquires.lua), 0..9 the last holders
 --   queue:<name>      zset: ticket -> waiting acquire
@@ -31,7 +32,7 @@ local HANDOFFS, EXPIRED_COUNT, FORCED_COUNT, HELD_COUNT, WAITING_COUNT = 1, 2, 3
 local call, P, SERVER, SEEN, LIMITS, NOW, NOW_US
 local seq, held, waiting -- from `state`, once one of them is needed
 local stats
-local deadlines, owners, acquireCounts, acquiresKeys -- of the sessions met by this call
+local deadlines, owners, acquireCounts, acquiresKeys, generations -- of the sessions met by this call
 local soonest -- the earliest deadline that this call set, or 0
 local sids, rids -- of the lock ids met by this call
 local events -- server -> list
@@ -49,7 +50,7 @@ local function begin(prefix, packedRequest)
   NOW_US = clock[1] * 1000000 + clock[2]
   NOW = math.floor(NOW_US / 1000)
   seq, stats = nil, {0, 0, 0, -1, -1}
-  deadlines, soonest, owners, acquireCounts, acquiresKeys = {}, 0, {}, {}, {}
+  deadlines, soonest, owners, acquireCounts, acquiresKeys, generations = {}, 0, {}, {}, {}, {}
   sids, rids = {}, {}
   events, dirty, unlocked, unfinished = {}, {}, {}, 0
   return request[4], request[5]
@@ -118,6 +119,22 @@ end
 
 local function alive(sid)
   return deadlineOf(sid) > NOW
+end
+
+-- Does the command come by the client's latest connection? What an earlier one still had on its way may be over for the
+-- client, and must not begin anew. 0: it does not count its connections.
+local function isLatest(sid, generation)
+  if not generation or generation == 0 then return true end
+  local latest = generations[sid]
+  if not latest then
+    latest = tonumber(call('HGET', P .. 'session:' .. sid, 'g')) or 0
+    generations[sid] = latest
+  end
+  if generation > latest and alive(sid) then
+    call('HSET', P .. 'session:' .. sid, 'g', generation)
+    generations[sid] = generation
+  end
+  return generation >= latest
 end
 
 local function setDeadline(sid, deadline)
