@@ -1,15 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { type ChaosOptions, runChaos, showReport } from '../chaos/run.js';
 import { sabotagedServer } from '../chaos/sabotage.js';
+import { defaultRedisKind } from '../support/redis-kind.js';
 import { testSeed } from '../support/rng.js';
 
-// A short run of `npm run chaos`, which sets these.
+// A short run of `npm run chaos`, which sets these. In one of CI's two passes: what happens does not depend on where Redis runs.
 
+const IN_DOCKER = defaultRedisKind() === 'docker';
 const SECONDS = Number(process.env.STAFETT_CHAOS_SECONDS ?? 20);
 const RUNS = Number(process.env.STAFETT_CHAOS_RUNS ?? 1);
 const FAULTS = process.env.STAFETT_CHAOS_FAULTS?.split(',');
 
-test.each(Array.from({ length: RUNS }, (_, i) => i))(
+test.skipIf(IN_DOCKER).each(Array.from({ length: RUNS }, (_, i) => i))(
   'chaos %i: no lock in two hands, no token back, no lost update, nobody forgotten',
   { timeout: (SECONDS + 120) * 1_000 },
   async (run) => {
@@ -32,7 +34,7 @@ async function findsWithin(options: Omit<ChaosOptions, 'seed'>): Promise<string[
   return [];
 }
 
-describe.skipIf(RUNS > 1 || SECONDS > 30)('the checker reports', () => {
+describe.skipIf(IN_DOCKER || RUNS > 1 || SECONDS > 30)('the checker reports', () => {
   test('an overlap or a lost update, if nobody asks whether the lock is held, and the register does not look at tokens', {
     timeout: 180_000,
   }, async () => {
