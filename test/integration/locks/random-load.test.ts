@@ -25,7 +25,8 @@ test('50 clients on two servers with nested acquires of several names: everybody
   await relay.addEnds(watch);
   console.log(relay.counts);
 
-  expect(checkHistory(relay.events)).toEqual([]);
+  // The times are those of the clients, who share two cores with everything else: what is forgotten is so for longer than that.
+  expect(checkHistory(relay.events, { handOffMs: 1_000 })).toEqual([]);
   expect(relay.counts.grants).toBeGreaterThan(300);
   expect(relay.counts.nested).toBeGreaterThan(50);
   expect(relay.counts.deadlocks).toBeGreaterThan(0);
