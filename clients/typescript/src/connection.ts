@@ -166,11 +166,14 @@ export class Connection {
       this.#life = await openSession(link, this.#settings, (life, reason) => this.#onLost(life, reason));
       if (before) void this.#tidyUp(link, before);
     }
-    await confirm(link, this.#life as SessionLife, {
-      onRevoked: (life, lockIds) => this.#onRevoked(life, lockIds),
-      onMustAssert: (life) => this.#assert(link, life),
+    const life = this.#life as SessionLife;
+    await confirm(link, life, {
+      onRevoked: (of, lockIds) => this.#onRevoked(of, lockIds),
+      onMustAssert: (of) => this.#assert(link, of),
       onMoving: () => link.break(new Error(`${link.address} is stopping`)),
     });
+    // It was asserted over the link before, but not to the end as far as we know: it lives, and what it holds may not.
+    if (life.epoch === '') await this.#assert(link, life);
   }
 
   /** Once for each time that Redis lost its data, however often the servers ask. */
