@@ -4,6 +4,7 @@ import { connectClient, queued } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { startServer, startStack, type TestServer, type TestStack } from '../support/stack.js';
+import { refusal } from '../support/stub-client.js';
 import { connectStub, freshNamespace } from '../support/stub-stack.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
@@ -215,6 +216,23 @@ describe('a flush while nobody asks anything', () => {
       timeoutMs: BACK_MS,
     });
     await backAgain(one, lock, 'a');
+  });
+});
+
+describe('a server that knew nothing before', () => {
+  test('gives a lost namespace its grace period, also when another one has begun its own', async () => {
+    const redis = await startRedis();
+    const env = { ...ENV, STAFETT_REDIS_IS_NEW: 'false' };
+    const before = await startServer({ redis, env });
+    namespace = freshNamespace();
+    await connectStub(before, namespace).lock('a', { ttlMs: 1_000, waitMs: 20_000 }); // a Redis that is younger than the TTL has a grace period
+    await before.kill();
+    await redis.kill();
+    await redis.start();
+    const fresh = await startServer({ redis, env });
+    await connectStub(fresh, freshNamespace()).getLock('x'); // its epoch begins, and is witnessed
+    const refused = await refusal(connectStub(fresh, namespace).acquire('a', { ttlMs: 1_000 }));
+    expect(refused).toMatchObject({ reason: 'GRACE_PERIOD' });
   });
 });
 

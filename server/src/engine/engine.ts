@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { RedisConnection } from '../redis/connection.js';
-import { NAMESPACES_KEY, parseEpochPrefix, serverChannel, WITNESS_KEY } from '../redis/keys.js';
+import { NAMESPACES_KEY, parseEpochPrefix, parseWitness, serverChannel, WITNESS_KEY } from '../redis/keys.js';
 import { type Library, loadLibrary } from '../redis/scripts.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
@@ -190,7 +190,7 @@ export class Engine {
     const { connection } = this.#options;
     if (this.#namespaces.size === 0 || !connection.ready) return;
     const before = this.#witnessed;
-    this.#witnessed = (await connection.command('GET', WITNESS_KEY)) === connection.run;
+    this.#witnessed = parseWitness(await connection.command<string | null>('GET', WITNESS_KEY))?.run === connection.run;
     if (before && !this.#witnessed) this.#forAll((engine) => engine.sweep());
   }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { RedisConnection } from '../redis/connection.js';
-import { epochPrefix, gateKey, namespacePrefix, WITNESS_KEY } from '../redis/keys.js';
+import { epochPrefix, formatWitness, gateKey, namespacePrefix, parseWitness, WITNESS_KEY, type Witness } from '../redis/keys.js';
 import type { Library } from '../redis/scripts.js';
 import type { Pass } from './commands.js';
 import { removeOldEpochs } from './old-epochs.js';
@@ -97,10 +97,26 @@ export class Epoch {
       const facts = { namespace, epoch: id, graceMs: graceLeftMs };
       if (graceLeftMs === 0) logger.debug(facts, 'the first epoch of the namespace begins');
       else logger.warn(facts, 'Redis may have lost data: a new epoch begins; until the grace period is over nothing new is granted');
-      await connection.command('SET', WITNESS_KEY, run).catch(() => {}); // without it the next namespace waits in vain
+      await this.#testify({ run, graceUntil: Number(graceUntil) }).catch(() => {}); // without it the next namespace waits in vain
       this.#tidyUp();
     }
     if (before !== '' && before !== id) onChange();
+  }
+
+  /** For the namespaces that begin after this one. */
+  async #testify(own: Witness): Promise<void> {
+    const other = await this.#witness();
+    if (other?.run === own.run && other.graceUntil >= own.graceUntil) return;
+    await this.#options.connection.command('SET', WITNESS_KEY, formatWitness(own));
+  }
+
+  async #witness(): Promise<Witness | undefined> {
+    return parseWitness(await this.#options.connection.command<string | null>('GET', WITNESS_KEY));
+  }
+
+  async #redisNow(): Promise<number> {
+    const [seconds] = await this.#options.connection.command<[string, string]>('TIME');
+    return Number(seconds) * 1000;
   }
 
   /** In the background; what fails is done when the next epoch begins. */
@@ -115,7 +131,9 @@ export class Epoch {
   async #firstGraceMs(run: string): Promise<number> {
     const { connection, redisIsNew, graceMs } = this.#options;
     if (redisIsNew && connection.isFirstRun) return 0;
-    if ((await connection.command('GET', WITNESS_KEY)) === run) return 0;
+    const witness = await this.#witness();
+    // Holders of a namespace that was lost as well may not have come yet.
+    if (witness?.run === run) return Math.max(0, witness.graceUntil - (await this.#redisNow()));
     const { upMs, flushed, wasReplica } = await connection.past();
     return flushed || wasReplica ? graceMs : Math.max(0, graceMs - upMs);
   }

@@ -29,8 +29,23 @@ export function oldEpochsKey(namespace: string): string {
   return `${namespacePrefix(namespace)}old`;
 }
 
-/** The `run_id` of a Redis in which an epoch began: as long as it is there nothing was lost. */
+/** The `run_id` of a Redis in which an epoch began, and until when its grace period is: as long as it is there nothing was lost. */
 export const WITNESS_KEY = 'stafett:witness';
+
+export interface Witness {
+  readonly run: string;
+  /** By the clock of Redis, ms; 0 if there was none. */
+  readonly graceUntil: number;
+}
+
+export function formatWitness({ run, graceUntil }: Witness): string {
+  return `${run} ${graceUntil}`;
+}
+
+export function parseWitness(text: string | null): Witness | undefined {
+  const [run = '', graceUntil = '0'] = text?.split(' ') ?? [];
+  return run === '' ? undefined : { run, graceUntil: Number(graceUntil) };
+}
 
 /** Where a server hears of events that other servers caused. */
 export function serverChannel(serverId: string): string {
