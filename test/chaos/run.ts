@@ -41,6 +41,9 @@ const PROGRESS_EVERY = 5;
 /** Hurts a small world for a while, then leaves it in peace, and looks at what happened. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { seed, seconds, servers = 2, clients = 4, fencing = true, assertHeld = true, progress = () => {}, dist } = options;
+  const names = options.faults ?? Object.keys(FAULTS);
+  const unknown = names.filter((name) => !(name in FAULTS));
+  if (unknown.length > 0) throw new Error(`no such fault: ${unknown.join(', ')}; there are ${Object.keys(FAULTS).join(', ')}`);
   const rng = new Rng(seed);
   const world = await World.start({
     rng: rng.fork(),
@@ -51,7 +54,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     assertHeld,
     ...(dist !== undefined && { dist }),
   });
-  const names = options.faults ?? Object.keys(FAULTS);
   const faults = new Map<string, number>();
   const recoveriesMs: number[] = [];
   const violations: string[] = [];
