@@ -222,17 +222,33 @@ describe('a flush while nobody asks anything', () => {
 describe('a server that knew nothing before', () => {
   test('gives a lost namespace its grace period, also when another one has begun its own', async () => {
     const redis = await startRedis();
-    const env = { ...ENV, STAFETT_REDIS_IS_NEW: 'false' };
-    const before = await startServer({ redis, env });
+    const env = { STAFETT_REDIS_IS_NEW: 'false' };
+    const before = await startServer({ redis, env: { ...ENV, ...env } });
     namespace = freshNamespace();
     await connectStub(before, namespace).lock('a', { ttlMs: 1_000, waitMs: 20_000 }); // a Redis that is younger than the TTL has a grace period
     await before.kill();
     await redis.kill();
     await redis.start();
-    const fresh = await startServer({ redis, env });
+    const fresh = await startServer({ redis, env }); // with a grace period that is longer than a busy machine takes
     await connectStub(fresh, freshNamespace()).getLock('x'); // its epoch begins, and is witnessed
     const refused = await refusal(connectStub(fresh, namespace).acquire('a', { ttlMs: 1_000 }));
     expect(refused).toMatchObject({ reason: 'GRACE_PERIOD' });
+  });
+});
+
+describe('a namespace that is used first in the grace period of another', () => {
+  test('has what is left of it, and not a second more', async () => {
+    const redis = await startRedis();
+    const server = await startServer({ redis, env: { ...ENV, STAFETT_REDIS_IS_NEW: 'false' } });
+    await connectStub(server, freshNamespace()).getLock('x'); // Redis is young: the first namespace has a grace period
+    const graceUntil = Number((await redis.client().get('stafett:witness'))?.split(' ')[1]);
+    for (let i = 0; i < 5; i++) {
+      namespace = freshNamespace();
+      await connectStub(server, namespace).getLock('x');
+      const [until, seconds] = [await redis.client().hget(`stafett:{${namespace}}:gate`, 'grace'), (await redis.client().time())[0]];
+      if (Number(seconds) * 1000 >= graceUntil) break; // a busy machine
+      expect(Number(until)).toBe(graceUntil);
+    }
   });
 });
 

@@ -81,9 +81,8 @@ export class Epoch {
     const { namespace, connection, library, logger, onChange } = this.#options;
     const { run } = connection;
     const own = randomBytes(6).toString('base64url');
-    const graceMs = this.#options.graceMs;
-    const firstGraceMs = this.#last === '' ? await this.#firstGraceMs(run) : graceMs;
-    const args = [this.#replaced, run, own, graceMs, firstGraceMs, namespacePrefix(namespace)];
+    const firstUntil = this.#last === '' ? await this.#firstGraceUntil(run) : '';
+    const args = [this.#replaced, run, own, this.#options.graceMs, firstUntil, namespacePrefix(namespace)];
     const reply = await connection.callFunction(library, 'epoch', [this.gate], args);
     if (connection.run !== run) return; // and asks the next one
     const [id = '', graceUntil = '0', , now = '0'] = (reply as Buffer[]).map(String);
@@ -114,11 +113,6 @@ export class Epoch {
     return parseWitness(await this.#options.connection.command<string | null>('GET', WITNESS_KEY));
   }
 
-  async #redisNow(): Promise<number> {
-    const [seconds] = await this.#options.connection.command<[string, string]>('TIME');
-    return Number(seconds) * 1000;
-  }
-
   /** In the background; what fails is done when the next epoch begins. */
   #tidyUp(): void {
     const { connection, namespace, logger } = this.#options;
@@ -127,14 +121,17 @@ export class Epoch {
     });
   }
 
-  /** The grace period of a namespace that neither Redis nor this server has heard of, ms: 0 if it cannot have been used before. */
-  async #firstGraceMs(run: string): Promise<number> {
+  /**
+   * Until when a namespace that neither Redis nor this server has heard of has its grace period, by the clock of Redis, ms; 0 if it
+   * cannot have been used before.
+   */
+  async #firstGraceUntil(run: string): Promise<number> {
     const { connection, redisIsNew, graceMs } = this.#options;
     if (redisIsNew && connection.isFirstRun) return 0;
     const witness = await this.#witness();
     // Holders of a namespace that was lost as well may not have come yet.
-    if (witness?.run === run) return Math.max(0, witness.graceUntil - (await this.#redisNow()));
-    const { upMs, flushed, wasReplica } = await connection.past();
-    return flushed || wasReplica ? graceMs : Math.max(0, graceMs - upMs);
+    if (witness?.run === run) return witness.graceUntil;
+    const { now, upMs, flushed, wasReplica } = await connection.past();
+    return (flushed || wasReplica ? now : now - upMs) + graceMs;
   }
 }

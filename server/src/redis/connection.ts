@@ -64,10 +64,11 @@ export class RedisConnection {
     return this.#run === this.#firstRun;
   }
 
-  /** For how long the Redis process has been running, and what it may have lost meanwhile. @throws {StafettError} REDIS_UNAVAILABLE */
-  async past(): Promise<{ upMs: number; flushed: boolean; wasReplica: boolean }> {
+  /** For how long the Redis process has been running, by its clock (ms), and what it may have lost meanwhile. @throws {StafettError} REDIS_UNAVAILABLE */
+  async past(): Promise<{ now: number; upMs: number; flushed: boolean; wasReplica: boolean }> {
     const info = await this.command<string>('INFO', 'server', 'replication', 'commandstats');
     return {
+      now: Math.ceil(Number(/^server_time_usec:(\d+)/m.exec(info)?.[1]) / 1000),
       upMs: Number(/^uptime_in_seconds:(\d+)/m.exec(info)?.[1] ?? 0) * 1000,
       flushed: /^cmdstat_(flushall|flushdb|debug|restore)\b/m.test(info),
       wasReplica: !/^master_replid2:0+\s/m.test(info),

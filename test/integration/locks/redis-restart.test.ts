@@ -13,6 +13,8 @@ import { startTcpProxy } from '../../support/tcp-proxy.js';
 const GRACE_MS = 3_000;
 const ANSWERED_MS = GRACE_MS + 3_000;
 const WAIT = { waitMs: 60_000, ttlMs: GRACE_MS };
+/** Of a free lock: the test before may have left a grace period. */
+const HOLD = { waitMs: ANSWERED_MS, ttlMs: GRACE_MS };
 
 let stack: TestStack;
 let namespace: string;
@@ -37,7 +39,7 @@ describe('while Redis is away', () => {
   test('a wait that ends leaves nothing behind', async () => {
     const back = await startTcpProxy({ host: stack.redis.host, port: stack.redis.port });
     const cutOff = connectStub(await startServer({ redis: `redis://127.0.0.1:${back.port}` }), namespace);
-    const hold = await client.lock('name', { ttlMs: GRACE_MS });
+    const hold = await client.lock('name', HOLD);
     const waiter = cutOff.acquire('name', { session: await cutOff.openSession(), waitMs: 500 });
     await waiting(client, 'name', 1);
     back.refuse();
@@ -59,7 +61,7 @@ describe('while Redis is away', () => {
 describe('after a restart of Redis', () => {
   test('who waits under a session that does not come again is told after the grace period that it is gone', async () => {
     const session = await client.openSession();
-    await client.lock('name', { ttlMs: GRACE_MS });
+    await client.lock('name', HOLD);
     const unary = client.acquire('name', { ...WAIT, session });
     const inPipeline = client.pipeline().acquire('name', { ...WAIT, session });
     await waiting(client, 'name', 2);
@@ -71,7 +73,7 @@ describe('after a restart of Redis', () => {
   });
 
   test('who waits with a lease of its own has the lock', async () => {
-    await client.lock('name', { ttlMs: GRACE_MS });
+    await client.lock('name', HOLD);
     const waiter = client.lock('name', WAIT);
     await waiting(client, 'name', 1);
     await restartRedis();

@@ -27,19 +27,19 @@ local function endGrace(gate)
   unfinished = 1
 end
 
--- {the epoch to be replaced or '', run, id for a new one, grace (ms), the same if there was none, prefix of the namespace} ->
+-- {the epoch to be replaced or '', run, id for a new one, grace (ms), until when instead if there was none (ms) or '', prefix of the namespace} ->
 -- {id, grace until, began 0|1, now}. Begins an epoch if there is none of this Redis process, or if that has to go.
 local function enterEpoch(keys, args)
   local _, _, math, _, _, string, _, _, tonumber = globals()
   call = redis.call
-  local gate, replaced, run, id, graceMs, firstMs, prefix = keys[1], args[1], args[2], args[3], args[4], args[5], args[6]
+  local gate, replaced, run, id, graceMs, firstUntil, prefix = keys[1], args[1], args[2], args[3], args[4], args[5], args[6]
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   local fields = call('HMGET', gate, 'id', 'run', 'grace')
   local shown = string.format('%.0f', now)
   if fields[1] and fields[1] ~= replaced and fields[2] == run then return {fields[1], fields[3], '0', shown} end
-  local ms = tonumber(fields[1] and graceMs or firstMs)
-  local graceUntil = string.format('%.0f', ms > 0 and now + ms or 0)
+  local graceEnd = not fields[1] and tonumber(firstUntil) or now + graceMs
+  local graceUntil = string.format('%.0f', graceEnd > now and graceEnd or 0)
   if fields[1] then
     local seq = call('HGET', prefix .. fields[1] .. ':state', 'seq')
     if seq then call('HSET', prefix .. id .. ':state', 'seq', seq, 'held', 0, 'waiting', 0) end
