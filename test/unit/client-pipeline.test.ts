@@ -1,72 +1,12 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { StafettError } from '../../clients/typescript/src/errors.js';
-import type {
-  PipelineCommand,
-  PipelineRequest,
-  PipelineResponse,
-  PipelineResult,
-} from '../../clients/typescript/src/gen/stafett/v1/lock.js';
+import type { PipelineCommand, PipelineResult } from '../../clients/typescript/src/gen/stafett/v1/lock.js';
 import { SessionLife } from '../../clients/typescript/src/life.js';
 import type { Link } from '../../clients/typescript/src/link.js';
 import { Pipeline } from '../../clients/typescript/src/pipeline.js';
 import type { Times } from '../../clients/typescript/src/waiting-room.js';
-
-/** The server's end of a pipeline: what came, message by message, and a way to answer. */
-class FakeLink {
-  readonly messages: PipelineCommand[][] = [];
-  readonly #broken = new AbortController();
-  #answers: PipelineResponse[] = [];
-  #wake = () => {};
-  /** A stream that takes no more: the client must wait, and may not pile up messages. */
-  full = false;
-  #drain = () => {};
-
-  readonly pipeline = (requests: AsyncIterable<PipelineRequest>) => {
-    void this.#read(requests);
-    return this.#respond();
-  };
-
-  get broken(): AbortSignal {
-    return this.#broken.signal;
-  }
-
-  break(reason: unknown): void {
-    this.#broken.abort(reason);
-    this.#wake();
-  }
-
-  get commands(): PipelineCommand[] {
-    return this.messages.flat();
-  }
-
-  answer(...results: PipelineResult[]): Promise<void> {
-    this.#answers.push({ results });
-    this.#wake();
-    return tick();
-  }
-
-  takeMore(): Promise<void> {
-    this.full = false;
-    this.#drain();
-    return tick();
-  }
-
-  async #read(requests: AsyncIterable<PipelineRequest>): Promise<void> {
-    for await (const { commands } of requests) {
-      this.messages.push(structuredClone(commands));
-      if (this.full) await new Promise<void>((resolve) => (this.#drain = resolve));
-    }
-  }
-
-  async *#respond(): AsyncIterable<PipelineResponse> {
-    while (!this.#broken.signal.aborted) {
-      yield* this.#answers.splice(0);
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
-    throw this.#broken.signal.reason;
-  }
-}
+import { FakeLink } from '../support/fake-link.js';
 
 const FOREVER: Times = { askedAt: 0, waitUntil: Number.POSITIVE_INFINITY };
 
@@ -264,6 +204,20 @@ describe('a link that breaks', () => {
 });
 
 describe('giving up', () => {
+  test('what no server has room for is refused; and taken back, if another one may have queued it', async () => {
+    const [old, fresh] = [acquire('a'), acquire('b')];
+    await tick();
+    await link.answer(errorOf(link.commands[1] as PipelineCommand, 8, 40, 100));
+    await expect(fresh).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'SERVER_FULL', retryDelayMs: 100 });
+    detach();
+    link = attach();
+    await tick();
+    await link.answer(errorOf(link.commands[0] as PipelineCommand, 8, 40, 100));
+    await expect(old).rejects.toMatchObject({ reason: 'SERVER_FULL' });
+    await tick();
+    expect(link.commands.map(describeCommand)).toEqual(['acquire a', 'cancel 1']);
+  });
+
   test('an abort takes back what the server may have made of it', async () => {
     const controller = new AbortController();
     const answer = acquire('a', { signal: controller.signal });

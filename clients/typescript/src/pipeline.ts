@@ -26,8 +26,8 @@ interface Pending {
   readonly command: Command;
   /** Of an acquire. Undefined for what takes something back. */
   readonly times: Times | undefined;
-  /** Was it on its way to a server? Then it may have been carried out, even if it was not answered. */
-  sent: boolean;
+  /** How often it was on its way to a server. Then it may have been carried out, even if it was not answered. */
+  sent: number;
   resolve(result: Result | undefined): void;
   reject(error: unknown): void;
 }
@@ -69,7 +69,7 @@ export class Pipeline {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    for (const [id, pending] of this.#pending) if (!pending.sent) this.#send(id, pending);
+    for (const [id, pending] of this.#pending) if (pending.sent === 0) this.#send(id, pending);
   }
 
   /** Without a link, what was asked waits for the next one; but nobody waits for what is only a confirmation. */
@@ -88,7 +88,7 @@ export class Pipeline {
       if (this.#acquires >= ACQUIRES_MAX) throw tooManyPending();
       const answer = (result: Result | undefined) => resolve((result as Result & { $case: 'acquire' }).value);
       const command: Command = { $case: 'acquire', value: request };
-      const pending: Pending = { life, command, times, sent: false, resolve: answer, reject };
+      const pending: Pending = { life, command, times, sent: 0, resolve: answer, reject };
       this.#acquires++;
       const id = this.#submit(pending);
       if (signal) this.#giveUpWhen(signal, id, pending);
@@ -137,7 +137,7 @@ export class Pipeline {
   #giveUp(id: number, pending: Pending, error: unknown): void {
     this.#forget(id, pending);
     const { life, command, sent } = pending;
-    if (sent && command.$case === 'acquire') {
+    if (sent > 0 && command.$case === 'acquire') {
       const { sessionId, requestId } = command.value;
       this.#takeBack(life, { $case: 'cancel', value: { sessionId, requestId } }).catch(() => {});
     }
@@ -148,7 +148,7 @@ export class Pipeline {
   #takeBack(life: SessionLife, command: Command): Promise<Result | undefined> {
     return new Promise((resolve, reject) => {
       if (life.lost) return resolve(undefined);
-      this.#submit({ life, command, times: undefined, sent: false, resolve, reject });
+      this.#submit({ life, command, times: undefined, sent: 0, resolve, reject });
       if (!this.#outgoing) resolve(undefined);
     });
   }
@@ -163,7 +163,7 @@ export class Pipeline {
   #send(id: number, pending: Pending): void {
     if (!this.#outgoing || this.#paused) return;
     const { command, times } = pending;
-    pending.sent = true;
+    pending.sent++;
     // An acquire that is asked again waits for what is left of its time.
     if (command.$case === 'acquire' && times) command.value.waitTimeout = toWait(times.waitUntil);
     this.#outgoing.push({ id: BigInt(id), command });
@@ -199,6 +199,8 @@ export class Pipeline {
     // The server cannot serve it now: the next one may, or this one in a moment. The link goes, the command stays.
     const elsewhere = error.code === 'UNAVAILABLE' && error.reason !== 'GRACE_PERIOD'; // which is the same everywhere
     if (elsewhere || mustGetThrough) return link.break(error);
+    // A server that has no room for it does not look whether it has a place in the queue by an earlier link.
+    if (error.code === 'RESOURCE_EXHAUSTED' && pending.sent > 1) return this.#giveUp(id, pending, error);
     this.#forget(id, pending);
     pending.reject(error);
   }

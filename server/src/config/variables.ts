@@ -74,6 +74,18 @@ export const VARIABLES = {
     integer(1, 10_000_000),
     'How many commands may be in flight on one pipeline, waiting acquires included.',
   ),
+  maxPendingAcquires: variable(
+    'STAFETT_MAX_PENDING_ACQUIRES',
+    '200000',
+    integer(1, 10_000_000),
+    'How many acquires may wait for an answer of this server, of all namespaces and connections. Each takes about 2 kB. Leave room for those that come from a server that dies.',
+  ),
+  maxPendingBytes: variable(
+    'STAFETT_MAX_PENDING_BYTES',
+    '268435456',
+    integer(65_536, 17_179_869_184),
+    'How many bytes the names, owners and ids of those acquires may take.',
+  ),
   maxMessageBytes: variable(
     'STAFETT_MAX_MESSAGE_BYTES',
     '4194304',

@@ -4,6 +4,7 @@ import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import type { AcquirePlan } from './acquire-plan.js';
+import type { Admission } from './admission.js';
 import type { LockMetrics } from './lock-metrics.js';
 import { toContention, toGrant } from './lock-views.js';
 import { acquireRefusal, cancelled } from './refusals.js';
@@ -13,6 +14,8 @@ export type AcquireListener = (error: Error | undefined, response?: AcquireRespo
 
 interface Pending {
   plan: AcquirePlan;
+  /** What it takes, as it was admitted. */
+  readonly bytes: number;
   startedAt: number;
   readonly listeners: Set<AcquireListener>;
   answered: boolean;
@@ -35,6 +38,7 @@ export interface AcquiresOptions {
   readonly deadlines: DeadlineQueue;
   readonly resumeWindowMs: number;
   readonly metrics: LockMetrics;
+  readonly admission: Admission;
 }
 
 /** The acquires of one namespace whose callers are connected to this server, from the question to the answer. */
@@ -68,7 +72,9 @@ export class Acquires {
       pending.startedAt = performance.now();
       this.#disarm(pending);
     } else {
-      pending = { plan, startedAt: performance.now(), listeners: new Set(), answered: false, left: false };
+      const bytes = this.#options.admission.enter(plan);
+      if (typeof bytes !== 'number') return listener(bytes);
+      pending = { plan, bytes, startedAt: performance.now(), listeners: new Set(), answered: false, left: false };
       this.#pending.set(plan.lockId, pending);
     }
     pending.listeners.add(listener);
@@ -196,14 +202,18 @@ export class Acquires {
     pending.timeout?.cancel();
     pending.keep?.cancel();
     if (pending.orphaned) return; // nobody to tell; given back when the time is over, unless they come back
-    this.#pending.delete(pending.plan.lockId);
+    this.#remove(pending);
     for (const listener of pending.listeners) listener(error, response);
   }
 
   #forget(pending: Pending): void {
     pending.answered = pending.left = true;
     this.#disarm(pending);
-    this.#pending.delete(pending.plan.lockId);
+    this.#remove(pending);
+  }
+
+  #remove({ plan, bytes }: Pending): void {
+    if (this.#pending.delete(plan.lockId)) this.#options.admission.leave(bytes);
   }
 
   #disarm(pending: Pending): void {

@@ -16,6 +16,7 @@ import { checkDuration, checkName, checkNames, checkPageSize, checkPageToken, ch
 import { generationOf } from '../rpc/generation.js';
 import { type AcquirePlan, planAcquire } from './acquire-plan.js';
 import { type AcquireListener, Acquires } from './acquires.js';
+import { Admission } from './admission.js';
 import { cancelAcquire, extend, release } from './lock-commands.js';
 import { LockMetrics } from './lock-metrics.js';
 import { toLock, toPastHolder } from './lock-views.js';
@@ -30,6 +31,8 @@ export interface LockServiceOptions {
   readonly registry: Registry;
   readonly maxTtlMs: number;
   readonly maxCommandsPerStream: number;
+  readonly maxPendingAcquires: number;
+  readonly maxPendingBytes: number;
   readonly resumeWindowMs: number;
   /** For what is a defect of ours: logs it and says so to the caller. */
   toStafettError(error: Error): StafettError;
@@ -98,13 +101,14 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
 
 function namespaces(options: LockServiceOptions, metrics: LockMetrics): (context: Context) => Namespace {
   const { engine: all, resumeWindowMs } = options;
+  const admission = new Admission(options, options.registry);
   const deadlines = new DeadlineQueue();
   const known = new Map<string, Namespace>();
   return ({ namespace }) => {
     const found = known.get(namespace);
     if (found) return found;
     const engine = all.namespace(namespace);
-    const acquires = new Acquires({ engine, serverId: all.serverId, deadlines, resumeWindowMs, metrics });
+    const acquires = new Acquires({ engine, serverId: all.serverId, deadlines, resumeWindowMs, metrics, admission });
     const opened = { engine, acquires, unlocks: new Unlocks(engine) };
     known.set(namespace, opened);
     return opened;

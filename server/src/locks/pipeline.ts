@@ -11,6 +11,8 @@ import { streamLimit } from './refusals.js';
 
 /** Commands in one request, results in one response, at the most. */
 const MESSAGE_MAX = 1_000;
+/** Results that wait for a reader; while there are more, nothing is read from it. */
+const UNREAD_MAX = 10_000;
 
 export interface PipelineOptions {
   readonly engine: NamespaceEngine;
@@ -38,6 +40,7 @@ export class Pipeline {
   #inputEnded = false;
   #failure: Error | undefined;
   #wake: () => void = () => {};
+  #onRead: () => void = () => {};
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -56,6 +59,7 @@ export class Pipeline {
     } finally {
       for (const [listener, lockId] of this.#acquires) this.#options.acquires.abandon(lockId, listener);
       this.#acquires.clear();
+      this.#onRead();
     }
   }
 
@@ -65,12 +69,20 @@ export class Pipeline {
         if (commands.length > MESSAGE_MAX)
           throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
         for (const command of commands) this.#accept(command);
+        if (this.#results.length >= UNREAD_MAX) await this.#readOn();
       }
     } catch (error) {
       this.#failure = error as Error;
     }
     this.#inputEnded = true;
     this.#wake();
+  }
+
+  /** Who does not read what it asked for may not ask for more: else its answers would pile up here. */
+  #readOn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onRead = resolve;
+    });
   }
 
   #accept(item: PipelineCommand): void {
@@ -122,9 +134,10 @@ export class Pipeline {
   }
 
   #take(): PipelineResult[] {
-    if (this.#results.length > MESSAGE_MAX) return this.#results.splice(0, MESSAGE_MAX);
     const results = this.#results;
-    this.#results = [];
+    if (results.length > MESSAGE_MAX) this.#results = results.splice(MESSAGE_MAX);
+    else this.#results = [];
+    if (this.#results.length < UNREAD_MAX) this.#onRead();
     return results;
   }
 

@@ -76,6 +76,17 @@ export function streamLimit(what: string): StafettError {
   return new StafettError(Status.RESOURCE_EXHAUSTED, ErrorReason.STREAM_LIMIT, what, {}, RETRY_MS);
 }
 
+/** @param limit the variable that sets it. */
+export function serverFull(limit: string): StafettError {
+  return new StafettError(
+    Status.RESOURCE_EXHAUSTED,
+    ErrorReason.SERVER_FULL,
+    `as many acquires as may wait for an answer of this server; try again later or another server, or raise ${limit}`,
+    { limit },
+    RETRY_MS,
+  );
+}
+
 function tooManyWaiters(name: string): StafettError {
   return new StafettError(
     Status.RESOURCE_EXHAUSTED,

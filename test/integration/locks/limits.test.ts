@@ -1,5 +1,6 @@
 import { Status } from 'nice-grpc-common';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { httpGet } from '../../support/server-checks.js';
 import { startServer, type TestServer } from '../../support/stack.js';
 import { refusal, type StubClient } from '../../support/stub-client.js';
 import type { StubSession } from '../../support/stub-session.js';
@@ -90,6 +91,41 @@ test('STREAM_LIMIT: too many commands in flight on a pipeline refuse only what i
   expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'rejected']);
   for (const answer of answers) if (answer.status === 'rejected') expect(answer.reason).toMatchObject(exhausted('STREAM_LIMIT'));
   await pipeline.lock('name-5');
+});
+
+describe('SERVER_FULL', () => {
+  test('counts acquires without an answer, of all namespaces and connections; one that leaves makes room', async () => {
+    const small = await startServer({ env: { STAFETT_MAX_PENDING_ACQUIRES: '2' } });
+    const [one, two] = [connectStub(small, freshNamespace()), connectStub(small, freshNamespace())];
+    const mine = await one.openSession();
+    for (const each of [one, two]) await each.lock('name');
+    void one.acquire('name', { ...WAIT, session: mine, requestId: 'first' });
+    const abort = new AbortController();
+    void two.acquire('name', WAIT, abort.signal);
+    await Promise.all([waiting(one, 'name', 1), waiting(two, 'name', 1)]);
+    const full = { ...exhausted('SERVER_FULL'), metadata: { limit: 'STAFETT_MAX_PENDING_ACQUIRES' } };
+    expect(await refusal(one.acquire('free'))).toMatchObject(full);
+    expect(await refusal(two.pipeline().acquire('free'))).toMatchObject(full);
+    void one.acquire('name', { ...WAIT, session: mine, requestId: 'first' }); // it is not one more
+    await mine.streams[0]?.send(mine.id); // keepalives are not counted
+    abort.abort();
+    await waiting(two, 'name', 0);
+    await two.lock('free');
+  });
+
+  test('counts the bytes of names and owners', async () => {
+    const small = await startServer({ env: { STAFETT_MAX_PENDING_BYTES: '65536' } });
+    const stub = connectStub(small, namespace);
+    await stub.lock('name');
+    const long = Array.from({ length: 60 }, (_, i) => `${i}`.padEnd(256, '-'));
+    const pipeline = stub.pipeline();
+    for (let i = 0; i < 4; i++) void pipeline.acquire(['name', ...long], WAIT);
+    await waiting(stub, 'name', 4);
+    const full = { ...exhausted('SERVER_FULL'), metadata: { limit: 'STAFETT_MAX_PENDING_BYTES' } };
+    expect(await refusal(stub.acquire(['name', ...long], WAIT))).toMatchObject(full);
+    await stub.lock('free');
+    expect((await httpGet(small, '/metrics')).body).toMatch(/^stafett_pending_acquires 4$/m);
+  });
 });
 
 test('TOO_MANY_NAMESPACES: the server knows only so many', async () => {
