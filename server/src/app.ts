@@ -4,6 +4,9 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Address } from './config/types.js';
 import type { Config } from './config/variables.js';
 import { Engine } from './engine/engine.js';
+import { ChannelsByNamespace } from './events/channels-by-namespace.js';
+import { createEventService } from './events/event-service.js';
+import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { createHttpServer, type Readiness } from './http/server.js';
@@ -95,6 +98,9 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
   const locks = createLockService({ ...config, engine, registry, toStafettError });
 
+  const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
+  const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
+
   const readiness = (): Readiness => {
     const reasons = [
       ...(stopping.draining.aborted ? ['the server is stopping'] : []),
@@ -105,6 +111,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping }, [
     service(SessionServiceDefinition, sessions),
     service(LockServiceDefinition, locks),
+    service(EventServiceDefinition, events),
   ]);
   const http = createHttpServer({ logger, registry, version, readiness });
   const updateHealth = () => rpc.health.set(readiness().ready);

@@ -34,6 +34,13 @@ describe('the configuration', () => {
       maxMessageBytes: 4_194_304,
       resumeWindowMs: 5_000,
       drainTimeoutMs: 10_000,
+      maxHistorySize: 10_000,
+      maxHistoryAgeMs: 86_400_000,
+      idempotencyWindowMs: 60_000,
+      maxPublicationBytes: 65_536,
+      maxSubscriberBytes: 1_048_576,
+      maxSubscriptions: 10_000,
+      sseHeartbeatMs: 15_000,
     });
   });
 

@@ -1,10 +1,14 @@
 export type { SessionState } from './connection.js';
 export type { DurationLike } from './durations.js';
 export { type ClientReason, StafettError, type StafettErrorOptions } from './errors.js';
+export type { ChannelEvent, MemberView, Position, PublicationView } from './event-views.js';
+export type { Events, PublishOptions, SubscribeOptions } from './events.js';
 export { FencedStore, type TokenStore } from './fenced-store.js';
 export { Lock } from './lock.js';
 export type { AcquireOptions, Locks, Names, TryLock, TryOptions, TryResult, Work } from './locks.js';
 export type { ConnectOptions } from './options.js';
+export type { Published } from './publisher.js';
 export { connect, type Session, type Stafett } from './stafett.js';
+export type { OnSlow, Subscription } from './subscription.js';
 export type { WatchEvent } from './unlock-news.js';
 export type { ContentionView, HoldEnd, HolderView, LockView, PastHolderView, WhoView } from './views.js';

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { type Channel, ChannelCredentials, createChannel, createClientFactory, Metadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
+import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { type LockServiceClient, LockServiceDefinition, PipelineRequest, PipelineResponse } from './gen/stafett/v1/lock.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import type { Settings } from './options.js';
@@ -27,6 +28,7 @@ const LeanDefinition = {
 export class Link {
   readonly sessions: SessionServiceClient;
   readonly locks: LockServiceClient;
+  readonly events: EventServiceClient;
   /** `locks.pipeline`, for requests with all their fields. */
   readonly pipeline: LockServiceClient['pipeline'];
   readonly #channel: Channel;
@@ -48,6 +50,7 @@ export class Link {
     const clients = createClientFactory().use(errorDetailsClientMiddleware);
     this.sessions = clients.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
     this.locks = clients.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
+    this.events = clients.create(EventServiceDefinition, this.#channel, { '*': { metadata } });
     const lean = clients.create(LeanDefinition, this.#channel, { '*': { metadata } });
     this.pipeline = (requests, options) => lean.pipeline(requests as AsyncIterable<PipelineRequest>, options);
     setMaxListeners(0, this.broken); // each call over it listens

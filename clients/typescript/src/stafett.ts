@@ -1,5 +1,6 @@
 import { Connection, type SessionState } from './connection.js';
 import { sessionLost } from './errors.js';
+import { Events } from './events.js';
 import { Locks } from './locks.js';
 import { type ConnectOptions, toSettings } from './options.js';
 
@@ -48,6 +49,7 @@ export class Session {
 export class Stafett implements AsyncDisposable {
   readonly session: Session;
   readonly locks: Locks;
+  readonly events: Events;
   readonly #connection: Connection;
 
   /** @internal */
@@ -55,6 +57,7 @@ export class Stafett implements AsyncDisposable {
     this.#connection = connection;
     this.session = new Session(connection);
     this.locks = new Locks(connection);
+    this.events = new Events(connection);
   }
 
   /**

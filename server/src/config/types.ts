@@ -86,7 +86,8 @@ export function isLoopback({ host }: Address): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-function read<T>(problem: string, parse: (text: string) => T | undefined): z.ZodType<T, string> {
+/** Reads a text by a function that says undefined to what it does not accept. */
+export function read<T>(problem: string, parse: (text: string) => T | undefined): z.ZodType<T, string> {
   return z.string().transform((text, context): T => {
     const value = parse(text);
     if (value !== undefined) return value;

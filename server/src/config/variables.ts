@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { historyRules, origins } from './event-types.js';
 import { address, boolean, duration, integer, oneOf, redisUrl, type ValueType } from './types.js';
 
 /** One variable of the environment: the only place that knows its name, default, limits and meaning. */
@@ -103,6 +104,60 @@ export const VARIABLES = {
     '10s',
     duration('0ms', '10m'),
     'How long a stopping server lets calls in flight finish before it cuts them off.',
+  ),
+  historyRules: variable(
+    'STAFETT_EVENT_HISTORY',
+    undefined,
+    historyRules(),
+    'Which channels of events keep a history: how many publications, and for how long. The longest pattern that fits a channel counts. Unset: those for which a publisher asks for one.',
+  ),
+  maxHistorySize: variable(
+    'STAFETT_MAX_HISTORY_SIZE',
+    '10000',
+    integer(1, 1_000_000),
+    'How many publications of a channel a publisher may ask to keep.',
+  ),
+  maxHistoryAgeMs: variable(
+    'STAFETT_MAX_HISTORY_AGE',
+    '24h',
+    duration('1s', '24h'),
+    'For how long a publisher may ask to keep the publications of a channel.',
+  ),
+  idempotencyWindowMs: variable(
+    'STAFETT_IDEMPOTENCY_WINDOW',
+    '1m',
+    duration('1s', '24h'),
+    'For how long the idempotency key of a publication is remembered. Each takes some 200 bytes of Redis’ memory.',
+  ),
+  maxPublicationBytes: variable(
+    'STAFETT_MAX_PUBLICATION_BYTES',
+    '65536',
+    integer(1_024, 1_048_576),
+    'The largest event that may be published.',
+  ),
+  maxSubscriberBytes: variable(
+    'STAFETT_MAX_SUBSCRIBER_BYTES',
+    '1048576',
+    integer(65_536, 268_435_456),
+    'How many bytes may wait for a subscriber that reads too slowly. Let it be more than twice the largest event.',
+  ),
+  maxSubscriptions: variable(
+    'STAFETT_MAX_SUBSCRIPTIONS',
+    '10000',
+    integer(1, 1_000_000),
+    'How many subscribers to events this server may have, browsers included.',
+  ),
+  corsOrigins: variable(
+    'STAFETT_HTTP_CORS_ORIGINS',
+    undefined,
+    origins(),
+    'Whose pages may read events in a browser (CORS). Unset: only pages that come from where the server seems to be.',
+  ),
+  sseHeartbeatMs: variable(
+    'STAFETT_SSE_HEARTBEAT',
+    '15s',
+    duration('1s', '5m'),
+    'How often a browser’s stream of events carries a comment, so that nothing in between takes it for dead.',
   ),
 } as const satisfies Record<string, Variable<unknown>>;
 

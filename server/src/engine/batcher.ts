@@ -3,6 +3,8 @@ import type { BatchReply, Command, CommandOf, Results, Verb } from './commands.j
 
 /** Commands in one script call, at the most: keeps a call below a few milliseconds of Redis' time. */
 const BATCH_MAX = 128;
+/** Bytes of publications in one script call, at the most, unless the first of them alone has more. */
+const BATCH_BYTES_MAX = 262_144;
 /** Script calls under way at once: while Redis works on one, the next is on its way. */
 const IN_FLIGHT_MAX = 2;
 /** Commands that may wait for Redis, at the most. */
@@ -116,9 +118,9 @@ export class Batcher {
   }
 
   #take(): Pending[] {
-    if (this.#again.length > 0) return this.#again.splice(0, BATCH_MAX);
+    if (this.#again.length > 0) return this.#again.splice(0, fitting(this.#again, BATCH_MAX));
     const batch = this.#urgent.splice(0, BATCH_MAX);
-    return batch.concat(this.#normal.splice(0, BATCH_MAX - batch.length));
+    return batch.concat(this.#normal.splice(0, fitting(this.#normal, BATCH_MAX - batch.length)));
   }
 
   async #sendBatch(batch: Pending[]): Promise<void> {
@@ -158,7 +160,20 @@ export class Batcher {
   }
 }
 
-/** A forced release without a token would hit the next holder if it were sent twice. */
+/** How many of the first ones fit into a batch. */
+function fitting(pending: readonly Pending[], max: number): number {
+  const end = Math.min(pending.length, max);
+  let bytes = 0;
+  for (let i = 0; i < end; i++) {
+    const { command } = pending[i] as Pending;
+    if (command[0] !== 'publish') continue;
+    bytes += command[2].length;
+    if (bytes > BATCH_BYTES_MAX && i > 0) return i;
+  }
+  return end;
+}
+
+/** A forced release without a token would hit the next holder if it were sent twice; a publication would be two. */
 function isRepeatable({ command }: Pending): boolean {
-  return !(command[0] === 'force' && command[2] === 0);
+  return !(command[0] === 'force' && command[2] === 0) && !(command[0] === 'publish' && command[4] === '');
 }

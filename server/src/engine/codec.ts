@@ -28,7 +28,22 @@ export function decodeMessage(message: Buffer): [prefix: string, events: EngineE
   return [prefix, list(events)];
 }
 
+/** What a channel of events carries. An offset of 0: it is not kept; of -1: no publication, but a change of who is present. */
+export interface PublicationMessage {
+  readonly epoch: string;
+  readonly offset: number;
+  readonly before: number[];
+  readonly time: number;
+  readonly key: string;
+  readonly data: string;
+}
+
+export function decodePublication(message: Buffer): PublicationMessage {
+  const [epoch, offset, before, time, key, data] = packr.unpack(message) as [string, number, number[], number, string, string];
+  return { epoch, offset, before, time, key, data };
+}
+
 /** Lua has one kind of table: an empty list may come as an empty map. */
-function list<T>(value: T[]): T[] {
+export function list<T>(value: T[]): T[] {
   return Array.isArray(value) ? value : [];
 }

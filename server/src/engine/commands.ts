@@ -33,7 +33,13 @@ export type Command =
   | ['inspect', name: string]
   | ['list', prefix: string, after: string, limit: number, activeOnly: 0 | 1]
   | ['drain']
-  | ['sweep'];
+  | ['sweep']
+  | PublishCommand
+  | ['tails', feeds: string[]]
+  | ['replay', feed: string, from: number, limit: number]
+  | ['attend', members: [channel: string, member: string, sid: string][], ms: number]
+  | ['depart', members: [channel: string, member: string][]]
+  | ['presence', channel: string];
 
 export type AcquireCommand = [
   'acquire',
@@ -49,6 +55,22 @@ export type AcquireCommand = [
   /** Which of the client's connections it came by, or 0. */
   generation?: number,
 ];
+
+export type PublishCommand = [
+  'publish',
+  /** The channel, and the prefixes that cover it. */
+  feeds: string[],
+  data: string,
+  key: string,
+  idempotencyKey: string,
+  policy: [size: number, ageMs: number, isFixed: 0 | 1],
+  windowMs: number,
+];
+
+/** Offsets before it: of its channel and of each prefix. */
+export type EntryView = [channel: string, offset: number, before: number[], time: number, key: string, data: string];
+/** [member, sid, since, owner of its session] */
+export type MemberView = [string, string, number, string];
 
 export type GrantedResult = ['granted', token: number, since: number, deadline: number, leaseTtlMs: number];
 export type NotHeldResult = ['not_held', lockId: string, blockers: LockView[], how: number];
@@ -87,9 +109,27 @@ export interface Results {
   list: ['locks', LockView[], last: string];
   drain: ['drained', EngineEvent[], nextDeadline: number, left: number];
   sweep: ['swept', names: number, sessions: number, held: number, waiting: number];
+  publish: ['published', offset: number, wasBefore: 0 | 1, epoch: string];
+  tails: ['tails', epoch: string, tails: number[], end: number];
+  replay: [
+    'replayed',
+    epoch: string,
+    entries: EntryView[],
+    last: number,
+    more: 0 | 1,
+    tail: number,
+    end: number,
+    size: number,
+    ageMs: number,
+  ];
+  attend: ['attending', gone: string[], tooMany: string[]];
+  depart: ['departed'];
+  presence: ['present', members: MemberView[], count: number];
 }
 
 export type Verb = keyof Results;
+/** Those on events and presence. */
+export type EventVerb = 'publish' | 'tails' | 'replay' | 'attend' | 'depart' | 'presence';
 export type CommandOf<V extends Verb> = Extract<Command, [V, ...unknown[]]>;
 
 /** What happened to the callers of this server, and the arguments of each. See `scripts/events.lua`. */

@@ -52,5 +52,10 @@ export function serverChannel(serverId: string): string {
   return `stafett:server:${serverId}`;
 }
 
+/** What is published in a channel, on its way. */
+export function eventsChannel(namespace: string, channel: string): string {
+  return `${namespacePrefix(namespace)}events:${channel}`;
+}
+
 /** A set of all namespaces that were ever used, so that a new server cleans up in them too. */
 export const NAMESPACES_KEY = 'stafett:namespaces';

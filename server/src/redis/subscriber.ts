@@ -4,7 +4,9 @@ import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
 import type { RedisTarget } from './target.js';
 
-export type MessageListener = (message: Buffer) => void;
+export type MessageListener = (message: Buffer, channel: string) => void;
+
+type Kind = 'subscribe' | 'psubscribe';
 
 export interface SubscriberOptions {
   readonly target: RedisTarget;
@@ -25,7 +27,8 @@ const REFUSED_RETRY_MS = 1_000;
 export class Subscriber {
   readonly #redis: Redis;
   readonly #options: SubscriberOptions;
-  readonly #channels = new Map<string, Set<MessageListener>>();
+  /** What is listened to: channels by their names, and patterns. */
+  readonly #topics: Record<Kind, Map<string, Set<MessageListener>>> = { subscribe: new Map(), psubscribe: new Map() };
   readonly #reconnectListeners = new Set<() => void>();
   readonly #stateListeners = new Set<(ready: boolean) => void>();
   /** Which life of the connection this is, to know when a reply belongs to an earlier one. */
@@ -36,7 +39,14 @@ export class Subscriber {
   constructor(options: SubscriberOptions) {
     this.#options = options;
     this.#redis = createClient(options.target, 'stafett-subscriber', options.logger);
-    this.#redis.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#deliver(channel.toString(), message));
+    const { subscribe: channels, psubscribe: patterns } = this.#topics;
+    this.#redis.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+      const name = channel.toString();
+      this.#deliver(channels.get(name), name, message);
+    });
+    this.#redis.on('pmessageBuffer', (pattern: Buffer | string, channel: Buffer, message: Buffer) => {
+      this.#deliver(patterns.get(pattern.toString()), channel.toString(), message);
+    });
     this.#redis.on('ready', () => void this.#restore());
     this.#redis.on('close', () => this.#setLive(false));
   }
@@ -64,20 +74,13 @@ export class Subscriber {
    * The listener must not throw and should be quick. Returns what removes it; the last one removes the subscription.
    * @throws {StafettError} REDIS_UNAVAILABLE; nothing is subscribed then.
    */
-  async subscribe(channel: string, listener: MessageListener): Promise<() => Promise<void>> {
-    if (this.#closed) throw redisUnavailable();
-    // An object of its own for each call, for the same function may be given twice.
-    const own: MessageListener = (message) => listener(message);
-    const listeners = this.#channels.get(channel) ?? new Set();
-    this.#channels.set(channel, listeners.add(own));
-    try {
-      // Also for the second listener of a channel: the first's may not be confirmed yet, and twice does no harm.
-      await this.#redis.subscribe(channel);
-    } catch (error) {
-      await this.#remove(channel, own);
-      throw toCallerError(error);
-    }
-    return () => this.#remove(channel, own);
+  subscribe(channel: string, listener: MessageListener): Promise<() => Promise<void>> {
+    return this.#add('subscribe', channel, listener);
+  }
+
+  /** As `subscribe`, for all channels that a pattern of Redis matches. Each one costs Redis a comparison with every message published. */
+  subscribePattern(pattern: string, listener: MessageListener): Promise<() => Promise<void>> {
+    return this.#add('psubscribe', pattern, listener);
   }
 
   /** Tells when the connection is back, after all channels are subscribed again. Returns what ends it. */
@@ -98,18 +101,34 @@ export class Subscriber {
     closeClient(this.#redis);
   }
 
-  async #remove(channel: string, listener: MessageListener): Promise<void> {
-    const listeners = this.#channels.get(channel);
-    if (!listeners?.delete(listener) || listeners.size > 0) return;
-    this.#channels.delete(channel);
-    // Commands go out in order, so a later subscribe of the same channel wins. A broken connection has no subscriptions.
-    await this.#redis.unsubscribe(channel).catch(() => {});
+  async #add(kind: Kind, name: string, listener: MessageListener): Promise<() => Promise<void>> {
+    if (this.#closed) throw redisUnavailable();
+    // An object of its own for each call, for the same function may be given twice.
+    const own: MessageListener = (message, channel) => listener(message, channel);
+    const listeners = this.#topics[kind].get(name) ?? new Set();
+    this.#topics[kind].set(name, listeners.add(own));
+    try {
+      // Also for the second listener of a channel: the first's may not be confirmed yet, and twice does no harm.
+      await this.#redis[kind](name);
+    } catch (error) {
+      await this.#remove(kind, name, own);
+      throw toCallerError(error);
+    }
+    return () => this.#remove(kind, name, own);
   }
 
-  #deliver(channel: string, message: Buffer): void {
-    for (const listener of this.#channels.get(channel) ?? []) {
+  async #remove(kind: Kind, name: string, listener: MessageListener): Promise<void> {
+    const listeners = this.#topics[kind].get(name);
+    if (!listeners?.delete(listener) || listeners.size > 0) return;
+    this.#topics[kind].delete(name);
+    // Commands go out in order, so a later subscribe of the same channel wins. A broken connection has no subscriptions.
+    await this.#redis[kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe'](name).catch(() => {});
+  }
+
+  #deliver(listeners: ReadonlySet<MessageListener> | undefined, channel: string, message: Buffer): void {
+    for (const listener of listeners ?? []) {
       try {
-        listener(message);
+        listener(message, channel);
       } catch (error) {
         this.#options.logger.error({ err: error, channel }, 'a listener of a channel failed');
       }
@@ -118,10 +137,12 @@ export class Subscriber {
 
   async #restore(): Promise<void> {
     const life = ++this.#life;
-    const channels = [...this.#channels.keys()];
     try {
-      for (let i = 0; i < channels.length; i += CHANNELS_PER_COMMAND) {
-        await this.#redis.subscribe(...channels.slice(i, i + CHANNELS_PER_COMMAND));
+      for (const kind of ['subscribe', 'psubscribe'] as const) {
+        const names = [...this.#topics[kind].keys()];
+        for (let i = 0; i < names.length; i += CHANNELS_PER_COMMAND) {
+          await this.#redis[kind](...names.slice(i, i + CHANNELS_PER_COMMAND));
+        }
       }
     } catch (error) {
       this.#retryRestore(life, error);

@@ -24,6 +24,8 @@
 --@include views.lua
 --@include short-way.lua
 --@include session-commands.lua
+--@include event-commands.lua
+--@include presence-commands.lua
 --@include lock-commands.lua
 --@include read-commands.lua
 

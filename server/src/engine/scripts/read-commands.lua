@@ -62,10 +62,11 @@ commands.drain = function()
   return {'drained', found, tonumber(first[2]) or 0, call('LLEN', key)}
 end
 
--- {sweep} -> {swept, names looked at, sessions, names held, waiting}: forgets names that outlived their retention
+-- {sweep} -> {swept, names looked at, sessions, names held, waiting}: forgets names that outlived their retention, and who is not present any more
 commands.sweep = function()
   local names = call('ZRANGEBYSCORE', P .. 'retention', '-inf', NOW, 'LIMIT', 0, 100)
   for _, name in ipairs(names) do sweepName(name) end
+  expirePresence()
   if not seq then readState() end
   return {'swept', #names, call('ZCARD', P .. 'sessions'), held, waiting}
 end

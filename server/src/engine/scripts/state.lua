@@ -17,6 +17,12 @@
 --   ended:<sid>       hash: request id -> {how, names}: recently ended grants, with a TTL
 --   outbox:<server>   list: events for another server, with a TTL
 --   graced            set: names that were queued for during the grace period
+--   tail:<feed>       string: the last offset of a channel, with size and age (ms) of its history, or of a prefix; has a TTL
+--   history:<channel> stream: offset -> publication; has a TTL
+--   publications      stream: offset -> channel, of the last publications that are kept; has a TTL
+--   published:<channel>\0<key>  string: the offset of a publication with an idempotency key; has a TTL
+--   presence:<channel> hash: member -> {session, since, owner}; has a TTL
+--   present           zset: channel\0member -> until when it is present (ms)
 
 -- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
 local function globals()
