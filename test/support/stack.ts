@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onCleanup } from './cleanup.js';
 import { eventually } from './eventually.js';
+import { freePort } from './ports.js';
 import { type Exit, plainEnv, startProcess, type TestProcess } from './process.js';
 import { startRedis, type TestRedis, type TestRedisOptions } from './redis.js';
 
 const DIST = fileURLToPath(new URL('../../server/dist', import.meta.url));
 const START_TIMEOUT_MS = 20_000;
+const START_TRIES = 3;
 
 /** One line of the server's log. */
 export type LogRecord = Record<string, unknown> & { readonly msg: string };
@@ -46,9 +48,24 @@ export interface TestServerOptions {
   readonly dist?: string;
 }
 
-/** Starts a server and waits until it is ready. */
+/**
+ * Starts a server and waits until it is ready. Its ports are not those that the kernel gives away, for one that is started again would
+ * find its port taken by some connection.
+ */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const { redis, env, grpcPort = 0, httpPort = 0, dist = DIST } = options;
+  for (let i = 1; ; i++) {
+    const { grpcPort = await freePort(), httpPort = await freePort() } = options;
+    try {
+      return await startAt({ ...options, grpcPort, httpPort });
+    } catch (error) {
+      // Somebody else took the port in the meantime.
+      if (i === START_TRIES || !/EADDRINUSE/.test(String(error))) throw error;
+    }
+  }
+}
+
+async function startAt(options: TestServerOptions & Ready): Promise<TestServer> {
+  const { redis, env, grpcPort, httpPort, dist = DIST } = options;
   const url = typeof redis === 'string' ? redis : redis?.url;
   const server = startProcess(
     process.execPath,

@@ -3,6 +3,7 @@ import { ErrorReason } from '../../server/src/gen/stafett/v1/error.js';
 import type { PipelineRequest } from '../../server/src/gen/stafett/v1/lock.js';
 import { Pipeline, type PipelineOptions } from '../../server/src/locks/pipeline.js';
 import type { StafettError } from '../../server/src/rpc/errors.js';
+import { Turns } from '../../server/src/rpc/turns.js';
 
 // A server's memory is bounded, also by clients that ask and do not listen.
 
@@ -18,7 +19,7 @@ test('who does not read the results of its pipeline is not read from either, unt
       yield { commands: Array.from({ length: MESSAGE }, () => ({ id: BigInt(++asked), command: undefined })) };
     }
   }
-  const options = { maxInFlight: MESSAGE, generation: 0, toStafettError: (error: Error) => error as StafettError };
+  const options = { turns: new Turns(), maxInFlight: MESSAGE, generation: 0, toStafettError: (error: Error) => error as StafettError };
   const pipeline = new Pipeline(options as PipelineOptions);
   const responses = pipeline.run(requests(), new AbortController().signal)[Symbol.asyncIterator]();
   const { value: first } = await responses.next();

@@ -14,6 +14,7 @@ import type {
 import type { StafettError } from '../rpc/errors.js';
 import { checkDuration, checkName, checkNames, checkPageSize, checkPageToken, checkText, toPageToken } from '../rpc/fields.js';
 import { generationOf } from '../rpc/generation.js';
+import { Turns } from '../rpc/turns.js';
 import { type AcquirePlan, planAcquire } from './acquire-plan.js';
 import { type AcquireListener, Acquires } from './acquires.js';
 import { Admission } from './admission.js';
@@ -50,6 +51,7 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
   const { maxTtlMs } = options;
   const metrics = new LockMetrics(options.registry);
   const of = namespaces(options, metrics);
+  const turns = new Turns();
 
   return {
     async acquire(request, context) {
@@ -79,7 +81,7 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
       const { maxCommandsPerStream: maxInFlight, toStafettError } = options;
       const caller = callerOf(context);
       const generation = generationOf(context);
-      const pipeline = new Pipeline({ engine, acquires, metrics, maxTtlMs, maxInFlight, caller, generation, toStafettError });
+      const pipeline = new Pipeline({ engine, acquires, metrics, turns, maxTtlMs, maxInFlight, caller, generation, toStafettError });
       return pipeline.run(requests, context.signal);
     },
 

@@ -3,6 +3,7 @@ import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
 import { invalidField, type StafettError } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
+import type { Turns } from '../rpc/turns.js';
 import { planAcquire } from './acquire-plan.js';
 import type { AcquireListener, Acquires } from './acquires.js';
 import { cancelAcquire, extend, release } from './lock-commands.js';
@@ -18,6 +19,8 @@ export interface PipelineOptions {
   readonly engine: NamespaceEngine;
   readonly acquires: Acquires;
   readonly metrics: LockMetrics;
+  /** Of all pipelines. */
+  readonly turns: Turns;
   readonly maxTtlMs: number;
   readonly maxInFlight: number;
   /** Who is at the other end, as far as the connection tells. */
@@ -70,6 +73,7 @@ export class Pipeline {
           throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
         for (const command of commands) this.#accept(command);
         if (this.#results.length >= UNREAD_MAX) await this.#readOn();
+        await this.#options.turns.letOthers();
       }
     } catch (error) {
       this.#failure = error as Error;
