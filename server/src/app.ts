@@ -8,9 +8,11 @@ import { ChannelsByNamespace } from './events/channels-by-namespace.js';
 import { createEventService } from './events/event-service.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
+import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { createHttpServer, type Readiness } from './http/server.js';
 import { createLockService } from './locks/lock-service.js';
+import { createProcessService } from './processes/process-service.js';
 import { RedisConnection } from './redis/connection.js';
 import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.js';
 import { addRedisMetrics } from './redis/redis-metrics.js';
@@ -97,6 +99,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const sessions = createSessionService({ engine, maxTtlMs: config.maxTtlMs });
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
   const locks = createLockService({ ...config, engine, registry, toStafettError });
+  const processes = createProcessService({ ...config, engine, registry });
 
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
   const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
@@ -112,6 +115,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     service(SessionServiceDefinition, sessions),
     service(LockServiceDefinition, locks),
     service(EventServiceDefinition, events),
+    service(ProcessServiceDefinition, processes),
   ]);
   const http = createHttpServer({ logger, registry, version, readiness });
   const updateHealth = () => rpc.health.set(readiness().ready);

@@ -29,6 +29,8 @@ describe('the configuration', () => {
       maxSessions: 100_000,
       maxLocksPerSession: 100_000,
       maxCommandsPerStream: 200_000,
+      maxProcesses: 10_000,
+      maxWorkers: 1_000,
       maxPendingAcquires: 200_000,
       maxPendingBytes: 268_435_456,
       maxMessageBytes: 4_194_304,

@@ -27,6 +27,7 @@ export class Connection {
   readonly pipeline = new Pipeline();
   readonly #settings: Settings;
   readonly #listeners = new Set<(state: SessionState) => void>();
+  readonly #onAsserted = new Set<() => void>();
   readonly #waiting: WaitingRoom;
   readonly #closing = new AbortController();
   #state: SessionState = 'LOST';
@@ -71,6 +72,12 @@ export class Connection {
     return () => this.#listeners.delete(own);
   }
 
+  /** Told when the session was asserted, and what it holds is certain again. Returns what ends that. */
+  onAsserted(listener: () => void): () => void {
+    this.#onAsserted.add(listener);
+    return () => this.#onAsserted.delete(listener);
+  }
+
   /** The session, or the next one if it is lost. Not a promise if there is no need: one for each acquire would cost. */
   session(times: Times, signal?: AbortSignal): Promise<SessionLife> | SessionLife {
     if (this.#closing.signal.aborted) throw closed();
@@ -108,18 +115,18 @@ export class Connection {
     }
   }
 
-  /** Gives everything back, and closes. */
-  close(): Promise<void> {
-    this.#closed ??= this.#shutDown();
+  /** Gives everything back, and closes. `keepSession`: what hangs on it must not be given to others before it runs out. */
+  close({ keepSession = false } = {}): Promise<void> {
+    this.#closed ??= this.#shutDown(keepSession);
     return this.#closed;
   }
 
-  async #shutDown(): Promise<void> {
+  async #shutDown(keepSession: boolean): Promise<void> {
     const [life, link] = [this.#life, this.#link];
     this.#closing.abort(closed());
     this.#waiting.empty(closed());
     life?.lose(closed());
-    if (life && link) await this.#closeSession(link, life);
+    if (life && link && !keepSession) await this.#closeSession(link, life);
     this.#current?.break(closed());
   }
 
@@ -181,6 +188,7 @@ export class Connection {
     this.#asserting ??= assertSession(link, life, this.#settings).finally(() => {
       this.#asserting = undefined;
       this.pipeline.resume();
+      for (const listener of this.#onAsserted) listener();
     });
     this.pipeline.pause();
     return this.#asserting;

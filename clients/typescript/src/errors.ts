@@ -22,7 +22,11 @@ export type ClientReason =
   | 'TOO_MANY_PENDING'
   /** UNAVAILABLE: no server could be reached for as long as the caller allows. */
   | 'CONNECTION_FAILED'
-  /** CANCELLED: the client was closed. */
+  /** CANCELLED: a worker of a managed process is to stop. */
+  | 'WORKER_DRAINING'
+  /** DEADLINE_EXCEEDED: a worker of a managed process did not stop within its drain timeout. */
+  | 'WORKER_OVERDUE'
+  /** CANCELLED: the client was closed, or the node has left the process. */
   | 'CLOSED';
 
 export interface StafettErrorOptions extends ErrorOptions {
@@ -145,6 +149,19 @@ export function waitTimeout(names: readonly string[], contention: ContentionView
       contention,
     },
   );
+}
+
+export function processLeft(name: string): StafettError {
+  return new StafettError('CANCELLED', 'CLOSED', `this node has left ${quote([name])}`);
+}
+
+export function workerDraining(): StafettError {
+  return new StafettError('CANCELLED', 'WORKER_DRAINING', 'the worker is to stop: it is no longer wanted here');
+}
+
+export function workerOverdue(drainTimeoutMs: number): StafettError {
+  const message = `the worker has not stopped within its drain timeout of ${drainTimeoutMs} ms; it keeps its slot until it does`;
+  return new StafettError('DEADLINE_EXCEEDED', 'WORKER_OVERDUE', message);
 }
 
 /** The server says that a grant is not, or no longer, held. */

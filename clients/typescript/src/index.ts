@@ -6,9 +6,21 @@ export type { Events, PublishOptions, SubscribeOptions } from './events.js';
 export { FencedStore, type TokenStore } from './fenced-store.js';
 export { Lock } from './lock.js';
 export type { AcquireOptions, Locks, Names, TryLock, TryOptions, TryResult, Work } from './locks.js';
+export type { ManagedProcess, OwnSlot } from './managed-process.js';
 export type { ConnectOptions } from './options.js';
+export type {
+  ClusterState,
+  PendingReason,
+  ProcessConfig,
+  ProcessNodeView,
+  ProcessStatus,
+  SlotState,
+  WorkerSlotView,
+} from './process-views.js';
+export type { ManageOptions, Processes, ProcessUpdate } from './processes.js';
 export type { Published } from './publisher.js';
 export { connect, type Session, type Stafett } from './stafett.js';
 export type { OnSlow, Subscription } from './subscription.js';
 export type { WatchEvent } from './unlock-news.js';
 export type { ContentionView, HoldEnd, HolderView, LockView, PastHolderView, WhoView } from './views.js';
+export type { Worker, WorkerFunction } from './worker-slot.js';

@@ -3,6 +3,7 @@ import { type Channel, ChannelCredentials, createChannel, createClientFactory, M
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { type LockServiceClient, LockServiceDefinition, PipelineRequest, PipelineResponse } from './gen/stafett/v1/lock.js';
+import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import type { Settings } from './options.js';
 
@@ -29,6 +30,7 @@ export class Link {
   readonly sessions: SessionServiceClient;
   readonly locks: LockServiceClient;
   readonly events: EventServiceClient;
+  readonly processes: ProcessServiceClient;
   /** `locks.pipeline`, for requests with all their fields. */
   readonly pipeline: LockServiceClient['pipeline'];
   readonly #channel: Channel;
@@ -51,6 +53,7 @@ export class Link {
     this.sessions = clients.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
     this.locks = clients.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
     this.events = clients.create(EventServiceDefinition, this.#channel, { '*': { metadata } });
+    this.processes = clients.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
     const lean = clients.create(LeanDefinition, this.#channel, { '*': { metadata } });
     this.pipeline = (requests, options) => lean.pipeline(requests as AsyncIterable<PipelineRequest>, options);
     setMaxListeners(0, this.broken); // each call over it listens

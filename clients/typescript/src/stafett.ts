@@ -3,6 +3,7 @@ import { sessionLost } from './errors.js';
 import { Events } from './events.js';
 import { Locks } from './locks.js';
 import { type ConnectOptions, toSettings } from './options.js';
+import { Processes } from './processes.js';
 
 /** This process's session: its liveness in the eyes of the servers. Everything that it holds hangs on it. */
 export class Session {
@@ -50,6 +51,7 @@ export class Stafett implements AsyncDisposable {
   readonly session: Session;
   readonly locks: Locks;
   readonly events: Events;
+  readonly processes: Processes;
   readonly #connection: Connection;
 
   /** @internal */
@@ -58,14 +60,18 @@ export class Stafett implements AsyncDisposable {
     this.session = new Session(connection);
     this.locks = new Locks(connection);
     this.events = new Events(connection);
+    this.processes = new Processes(connection);
   }
 
   /**
-   * Gives everything back at once and closes; takes no longer than 2 s. Signals of locks that are still held are aborted,
-   * acquires that still wait are rejected with CLOSED: finish the work before. Twice is fine.
+   * Gives everything back at once and closes; takes no longer than 4 s. Signals of locks that are still held are aborted,
+   * acquires that still wait are rejected with CLOSED: finish the work before. Managed processes are left; if their workers have not
+   * stopped when the time is over, the session is not closed but left to run out, so that no others are started beside them.
+   * Twice is fine.
    */
-  close(): Promise<void> {
-    return this.#connection.close();
+  async close(): Promise<void> {
+    const keepSession = !(await this.processes.close());
+    await this.#connection.close({ keepSession });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

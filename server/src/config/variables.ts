@@ -69,6 +69,8 @@ export const VARIABLES = {
     integer(1, 10_000_000),
     'How many grants and waiting acquires a session may have.',
   ),
+  maxProcesses: variable('STAFETT_MAX_PROCESSES', '10000', integer(1, 1_000_000), 'How many managed processes a namespace may have.'),
+  maxWorkers: variable('STAFETT_MAX_WORKERS', '1000', integer(1, 10_000), 'How many workers a managed process may have.'),
   maxCommandsPerStream: variable(
     'STAFETT_MAX_COMMANDS_PER_STREAM',
     '200000',

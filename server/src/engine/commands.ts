@@ -2,6 +2,7 @@
  * The border to the Lua state machine: what goes in and what comes out, typed once. The verbs, their arguments and their
  * results are described where they are carried out, in `scripts/*-commands.lua`. Times are Redis' clock, in ms.
  */
+import type { ProcessCommand, ProcessResults } from './process-commands.js';
 
 /** [sid, owner, owner of its session, token, since, until] */
 export type HolderView = [string, string, string, number, number, number];
@@ -39,7 +40,8 @@ export type Command =
   | ['replay', feed: string, from: number, limit: number]
   | ['attend', members: [channel: string, member: string, sid: string][], ms: number]
   | ['depart', members: [channel: string, member: string][]]
-  | ['presence', channel: string];
+  | ['presence', channel: string]
+  | ProcessCommand;
 
 export type AcquireCommand = [
   'acquire',
@@ -89,7 +91,7 @@ export type AcquireResult =
   | ['deadlock', cycle: [name: string, holder: HolderView | false][]];
 
 /** The result of each verb. */
-export interface Results {
+export interface Results extends ProcessResults {
   open: ['opened', now: number, deadline: number] | ['too_many_sessions'];
   keep: ['alive', deadline: number, revoked: string[]] | ['gone'] | ['unconfirmed'];
   reopen: ['opened', now: number, deadline: number] | ['too_many_sessions'] | ['gone'];
@@ -138,6 +140,7 @@ export interface EngineEvents {
   dropped: [lockId: string, how: number];
   revoked: [sid: string, lockId: string];
   unlocked: [name: string, count: number, past: PastView, holder: HolderView | false];
+  process: [name: string];
 }
 
 export type EngineEvent = { [T in keyof EngineEvents]: [T, ...EngineEvents[T]] }[keyof EngineEvents];

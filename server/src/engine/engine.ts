@@ -40,6 +40,7 @@ export class Engine {
   readonly #namespaces = new Map<string, NamespaceEngine>();
   readonly #metrics: EngineMetrics;
   readonly #stops: (() => unknown)[] = [];
+  readonly #listeners: ((engine: NamespaceEngine) => void)[] = [];
   readonly #clock = new RedisClock();
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
   #seen = 0;
@@ -85,6 +86,12 @@ export class Engine {
     return engine;
   }
 
+  /** Told of each namespace from now on, as soon as this server knows it. */
+  onOpen(listener: (engine: NamespaceEngine) => void): void {
+    this.#listeners.push(listener);
+    this.#forAll(listener);
+  }
+
   /** Refuses what is still under way. */
   close(): void {
     this.#closed = true;
@@ -114,6 +121,7 @@ export class Engine {
     });
     this.#namespaces.set(namespace, engine);
     engine.setReady(connection.ready);
+    for (const listener of this.#listeners) listener(engine);
     return engine;
   }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { AcquireCommand } from '../engine/commands.js';
 import type { AcquireRequest, Owner } from '../gen/stafett/v1/lock.js';
 import { invalidField } from '../rpc/errors.js';
-import { checkDuration, checkId, checkLockId, checkNames, checkText, isId } from '../rpc/fields.js';
+import { checkDuration, checkId, checkLockId, checkNames, checkNotReserved, checkText, isId } from '../rpc/fields.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import { packOwner } from './lock-views.js';
 
@@ -29,6 +29,7 @@ export interface AcquirePlan {
  */
 export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: Owner, generation = 0): AcquirePlan {
   checkNames(request.names);
+  for (const name of request.names) checkNotReserved('names', name);
   checkOwner(request);
   const leaseTtlMs = request.sessionId === '' ? leaseTtl(request, maxTtlMs) : 0;
   if (leaseTtlMs === 0 && !isId(request.sessionId)) throw sessionNotFound(request.sessionId);

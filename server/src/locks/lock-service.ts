@@ -12,7 +12,16 @@ import type {
   WaitForUnlockRequest,
 } from '../gen/stafett/v1/lock.js';
 import type { StafettError } from '../rpc/errors.js';
-import { checkDuration, checkName, checkNames, checkPageSize, checkPageToken, checkText, toPageToken } from '../rpc/fields.js';
+import {
+  checkDuration,
+  checkName,
+  checkNames,
+  checkNotReserved,
+  checkPageSize,
+  checkPageToken,
+  checkText,
+  toPageToken,
+} from '../rpc/fields.js';
 import { generationOf } from '../rpc/generation.js';
 import { Turns } from '../rpc/turns.js';
 import { type AcquirePlan, planAcquire } from './acquire-plan.js';
@@ -171,6 +180,7 @@ async function listLocks(engine: NamespaceEngine, request: ListLocksRequest) {
 
 async function forceRelease(engine: NamespaceEngine, { name, fencingToken }: ForceReleaseRequest) {
   checkName('name', name);
+  checkNotReserved('name', name);
   const result = await engine.run<'force'>(['force', name, Number(fencingToken)]);
   if (result[0] === 'not_held') throw lockNotHeld('', result[2], result[3]);
   return { previous: result[0] === 'forced' ? toPastHolder(result[1]) : undefined };

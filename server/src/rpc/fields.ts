@@ -24,6 +24,19 @@ export function checkName(field: string, name: string): void {
   checkText(field, name);
 }
 
+/** Names of locks that servers take for others, as the slots of managed processes. */
+export const RESERVED_PREFIX = '~process/';
+
+/** Not a name that only servers may take or take away. */
+export function checkNotReserved(field: string, name: string): void {
+  if (name.startsWith(RESERVED_PREFIX)) {
+    throw invalidField(
+      field,
+      `${JSON.stringify(name)}: names that begin with ${RESERVED_PREFIX} are the worker slots of managed processes`,
+    );
+  }
+}
+
 /** At most 256 bytes of UTF-8. */
 export function checkText(field: string, text: string, bytesMax = NAME_BYTES_MAX): void {
   if (text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax) {

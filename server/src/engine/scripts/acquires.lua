@@ -113,6 +113,7 @@ local function hold(id, acquire, locks)
   for i = 1, #locks do
     locks[i][HOLDER] = id
     writeLock(acquire[NAMES][i], locks[i])
+    noteHeld(acquire[NAMES][i], id)
   end
   writeAcquire(id, acquire)
   count(#acquire[NAMES], 0)

@@ -15,6 +15,7 @@
 
 --@include state.lua
 --@include events.lua
+--@include ../../processes/scripts/slots.lua
 --@include acquires.lua
 --@include waits.lua
 --@include grants.lua
@@ -28,6 +29,7 @@
 --@include presence-commands.lua
 --@include lock-commands.lua
 --@include read-commands.lua
+--@include ../../processes/scripts/process-commands.lua
 
 local function run(keys, args)
   local batch, pass = begin(keys[1], args[1])
@@ -40,6 +42,7 @@ local function run(keys, args)
     results[i] = commands[command[1]](command)
     settle()
   end
+  tellProcesses()
   writeState()
   return cmsgpack.pack({NOW, seq or 0, soonest, unfinished, results, deliverEvents(), stats, grace})
 end

@@ -1,6 +1,6 @@
 -- What: tells servers what happened to the callers that are connected to them.
 -- Events: {'granted', lock, token, since, expires}, {'dropped', lock, how}, {'revoked', sid, lock},
---   {'unlocked', name, count, past, holder or false}.
+--   {'unlocked', name, count, past, holder or false}, {'process', name}.
 
 local OUTBOX_TTL_MS = 60000
 

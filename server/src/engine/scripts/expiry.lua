@@ -35,6 +35,7 @@ local function endSession(sid, how, budget)
   if not isLease(sid) then
     call('DEL', P .. 'session:' .. sid)
     call('ZREM', P .. 'sessions', sid)
+    leaveAll(sid)
   end
   return budget - 1
 end

@@ -27,7 +27,7 @@ local function releaseShort(id)
   if not packed then return nil end
   local state, token, since, _, _, owner, _, name = struct.unpack(ACQUIRE, packed)
   name = string.sub(packed, name)
-  if state ~= GRANTED or string.find(name, '\0', 1, true) then return nil end
+  if state ~= GRANTED or string.find(name, '\0', 1, true) or isReserved(name) then return nil end
   local key = P .. 'lock:' .. name
   packed = call('HGET', key, 's')
   local unlocks, queued, _, watchers = struct.unpack(LOCK, packed)

@@ -23,6 +23,7 @@
 --   published:<channel>\0<key>  string: the offset of a publication with an idempotency key; has a TTL
 --   presence:<channel> hash: member -> {session, since, owner}; has a TTL
 --   present           zset: channel\0member -> until when it is present (ms)
+-- and those of managed processes (see slots.lua).
 
 -- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
 local function globals()
@@ -45,6 +46,7 @@ local events -- server -> list
 local dirty -- names whose holder or queue changed, for settle()
 local unlocked -- {name, count, watchers, past} of the last command, for settle()
 local unfinished -- 1: there is more to do than fits into one call: an ended session still has something to give back, ...
+local changedProcesses -- set of names, for tellProcesses()
 local grace, inGrace -- until when nothing is granted (ms), or 0; is it so now?
 
 local function begin(prefix, packedRequest)
@@ -59,6 +61,7 @@ local function begin(prefix, packedRequest)
   deadlines, soonest, owners, acquireCounts, acquiresKeys, generations = {}, 0, {}, {}, {}, {}
   sids, rids = {}, {}
   events, dirty, unlocked, unfinished = {}, {}, {}, 0
+  changedProcesses = {}
   return request[4], request[5]
 end
 
