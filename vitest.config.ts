@@ -15,6 +15,7 @@ export default defineConfig({
       project(1, 'unit', ['test/unit/**/*.test.ts', 'test/bench/**/*.test.ts']),
       project(2, 'model', ['test/model/**/*.test.ts']),
       project(3, 'integration', ['test/integration/**/*.test.ts', 'test/fault/**/*.test.ts']),
+      project(4, 'browser', ['test/browser/**/*.test.ts']),
     ],
   },
 });

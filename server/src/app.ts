@@ -6,6 +6,7 @@ import type { Config } from './config/variables.js';
 import { Engine } from './engine/engine.js';
 import { ChannelsByNamespace } from './events/channels-by-namespace.js';
 import { createEventService } from './events/event-service.js';
+import { addSseGateway } from './events/sse-gateway.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
@@ -104,6 +105,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
   const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
 
+  const sse = { corsOrigins: config.corsOrigins, heartbeatMs: config.sseHeartbeatMs };
+
   const readiness = (): Readiness => {
     const reasons = [
       ...(stopping.draining.aborted ? ['the server is stopping'] : []),
@@ -117,7 +120,14 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     service(EventServiceDefinition, events),
     service(ProcessServiceDefinition, processes),
   ]);
-  const http = createHttpServer({ logger, registry, version, readiness });
+  const http = createHttpServer({
+    logger,
+    registry,
+    version,
+    readiness,
+    addRoutes: (app) =>
+      addSseGateway(app, { channels: (namespace) => channels.of(namespace), logger, draining: stopping.draining, ...sse }),
+  });
   const updateHealth = () => rpc.health.set(readiness().ready);
   connection.onStateChange(updateHealth);
   subscriber.onStateChange(updateHealth);

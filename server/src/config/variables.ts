@@ -20,7 +20,12 @@ function variable<T, const F extends string | undefined>(env: string, fallback: 
 /** All variables, by the key that they have in `Config`; the order is that of the documentation. */
 export const VARIABLES = {
   grpcAddress: variable('STAFETT_GRPC_ADDRESS', '127.0.0.1:50051', address(), 'Where gRPC is served.'),
-  httpAddress: variable('STAFETT_HTTP_ADDRESS', '127.0.0.1:8080', address(), 'Where HTTP is served: `/healthz`, `/readyz` and `/metrics`.'),
+  httpAddress: variable(
+    'STAFETT_HTTP_ADDRESS',
+    '127.0.0.1:8080',
+    address(),
+    'Where HTTP is served: events for browsers, `/healthz`, `/readyz` and `/metrics`.',
+  ),
   redisTarget: {
     ...variable(
       'REDIS_URL',

@@ -15,6 +15,8 @@ export interface HttpServerOptions {
   readonly registry: Registry;
   readonly version: string;
   readonly readiness: () => Readiness;
+  /** What else is served. */
+  readonly addRoutes?: (app: FastifyInstance) => void;
 }
 
 export interface HttpServer {
@@ -30,6 +32,7 @@ export interface HttpServer {
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const app = fastify({ forceCloseConnections: true, bodyLimit: 16_384 });
   addRoutes(app, options);
+  options.addRoutes?.(app);
   addErrorPages(app, options.logger);
   return {
     async listen(address) {
@@ -71,8 +74,9 @@ function addErrorPages(app: FastifyInstance, logger: Logger): void {
 function frontPage(version: string): string {
   return `Stafett ${version}: a coordination server. Fair, fenced, multi-key locks over Redis or Valkey.
 
-Its API is gRPC, on another port, with reflection. Here are only the pages for operators:
+Its API is gRPC, on another port, with reflection. Here are events for browsers, and pages for operators:
 
+  /v1/events?channel=…  events, as Server-Sent Events (docs/events.md)
   /healthz   the process lives
   /readyz    it can take work: its Redis is there, and it is not about to stop
   /metrics   for Prometheus

@@ -24,8 +24,12 @@ export const withNamespace: ServerMiddleware<NamespaceContext> = function withNa
 
 function readNamespace(context: CallContext): string {
   const values = context.metadata.getAll(NAMESPACE_HEADER);
+  return values.length === 0 ? DEFAULT_NAMESPACE : checkNamespace(values);
+}
+
+/** The one namespace that was given. @throws {StafettError} INVALID_NAMESPACE */
+export function checkNamespace(values: readonly unknown[]): string {
   const [value] = values;
-  if (value === undefined) return DEFAULT_NAMESPACE;
   if (values.length === 1 && typeof value === 'string' && NAMESPACE.test(value)) return value;
   throw new StafettError(
     Status.INVALID_ARGUMENT,
