@@ -7,10 +7,18 @@ import { Engine } from './engine/engine.js';
 import { ChannelsByNamespace } from './events/channels-by-namespace.js';
 import { createEventService } from './events/event-service.js';
 import { addSseGateway } from './events/sse-gateway.js';
+import { checkFlag } from './flags/check-flag.js';
+import { createEvaluationV1, createEvaluationV2 } from './flags/evaluation-services.js';
+import { Flags } from './flags/flags.js';
+import { createFlagSyncService } from './flags/sync-service.js';
+import { ServiceDefinition as EvaluationV1Definition } from './gen/flagd/evaluation/v1/evaluation.js';
+import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluation/v2/evaluation.js';
+import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
+import { SettingServiceDefinition } from './gen/stafett/v1/setting.js';
 import { createHttpServer, type Readiness } from './http/server.js';
 import { createLockService } from './locks/lock-service.js';
 import { createProcessService } from './processes/process-service.js';
@@ -24,6 +32,8 @@ import { reportDefect } from './rpc/error-mapping.js';
 import { StafettError } from './rpc/errors.js';
 import { RpcServer, service } from './rpc/server.js';
 import { createSessionService } from './sessions/session-service.js';
+import { createSettingService } from './settings/setting-service.js';
+import { Settings } from './settings/settings.js';
 
 /** Where a running server is found. */
 export interface Addresses {
@@ -55,7 +65,9 @@ export function createApp(config: Config, logger: Logger, version: string): App 
     const target = config.redisTarget ?? parseRedisTarget((embedded as EmbeddedRedis).url);
     parts = assemble(config, logger, version, target);
     await Promise.all([parts.connection.connect(), parts.subscriber.connect()]);
+    await parts.settings.start();
     await parts.engine.start();
+    parts.settings.openSaved();
     const grpc = { host: config.grpcAddress.host, port: await parts.rpc.listen(config.grpcAddress) };
     const http = { host: config.httpAddress.host, port: await parts.http.listen(config.httpAddress) };
     parts.updateHealth();
@@ -101,6 +113,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
   const locks = createLockService({ ...config, engine, registry, toStafettError });
   const processes = createProcessService({ ...config, engine, registry });
+  const settings = new Settings({ ...config, engine, subscriber, logger });
+  const flags = { flags: new Flags(settings, logger), flagdNamespace: config.flagdNamespace };
 
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
   const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
@@ -119,6 +133,10 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     service(LockServiceDefinition, locks),
     service(EventServiceDefinition, events),
     service(ProcessServiceDefinition, processes),
+    service(SettingServiceDefinition, createSettingService({ ...config, settings, check: checkFlag })),
+    service(EvaluationV1Definition, createEvaluationV1(flags)),
+    service(EvaluationV2Definition, createEvaluationV2(flags)),
+    service(FlagSyncServiceDefinition, createFlagSyncService(flags)),
   ]);
   const http = createHttpServer({
     logger,
@@ -131,12 +149,12 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const updateHealth = () => rpc.health.set(readiness().ready);
   connection.onStateChange(updateHealth);
   subscriber.onStateChange(updateHealth);
-  return { connection, subscriber, engine, sessions, rpc, http, stopping, updateHealth };
+  return { connection, subscriber, engine, sessions, settings, rpc, http, stopping, updateHealth };
 }
 
 /** From the outside inwards: nobody new, those inside to the end, then what they stood on. */
 async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<void> {
-  const { connection, subscriber, engine, sessions, rpc, http, stopping } = parts;
+  const { connection, subscriber, engine, sessions, settings, rpc, http, stopping } = parts;
   rpc.health.set(false); // before the abort, so that watchers of the health still hear of it
   stopping.drain();
   sessions.drain();
@@ -146,6 +164,7 @@ async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<v
     stopping.close();
     if (!(await within(finished, LAST_WORDS_MS))) rpc.forceShutdown();
   }
+  await settings.close();
   engine.close();
   connection.close();
   subscriber.close();

@@ -2,6 +2,7 @@ import { type Channel, createChannel, createClientFactory } from 'nice-grpc';
 import { Metadata } from 'nice-grpc-common';
 import { type Grant, type Lock, LockServiceDefinition, type PastHolder } from '../../server/src/gen/stafett/v1/lock.js';
 import { type OpenSessionRequest, SessionServiceDefinition } from '../../server/src/gen/stafett/v1/session.js';
+import { SettingServiceDefinition } from '../../server/src/gen/stafett/v1/setting.js';
 import { type AcquireOptions, acquireRequest, granted, type Outcome, quiet, toOutcome } from './stub-acquire.js';
 import { toDuration } from './stub-duration.js';
 import { type StubError, stubErrors } from './stub-error.js';
@@ -31,6 +32,7 @@ export class StubClient {
   readonly #channel: Channel;
   readonly locks;
   readonly sessions;
+  readonly settings;
 
   /** @param port of a server, or of a proxy before it. */
   constructor(
@@ -45,6 +47,7 @@ export class StubClient {
     const metadata = new Metadata(namespace === undefined ? {} : { 'stafett-namespace': namespace });
     this.locks = factory.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
     this.sessions = factory.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
+    this.settings = factory.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
   }
 
   /** Calls under way go on. */

@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { parseRedisTarget } from '../redis/target.js';
 
@@ -41,6 +42,19 @@ export function oneOf<const T extends string>(values: readonly T[]): ValueType<T
     allowed: values.map((value) => `\`${value}\``).join(', '),
     schema: read(`must be one of ${values.join(', ')}`, (text) => values.find((value) => value === text)),
   };
+}
+
+/** An absolute path. */
+export function directory(): ValueType<string> {
+  const problem = 'must be the absolute path of a directory';
+  return { allowed: 'absolute path', schema: read(problem, (text) => (isAbsolute(text) ? text : undefined)) };
+}
+
+/** The name of a namespace. */
+export function namespace(): ValueType<string> {
+  const problem = 'must be 1 to 64 of the characters A–Z a–z 0–9 . _ -';
+  const parse = (text: string) => (/^[A-Za-z0-9._-]{1,64}$/.test(text) ? text : undefined);
+  return { allowed: '1 to 64 of `A–Z a–z 0–9 . _ -`', schema: read(problem, parse) };
 }
 
 /** Where to listen. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { historyRules, origins } from './event-types.js';
-import { address, boolean, duration, integer, oneOf, redisUrl, type ValueType } from './types.js';
+import { address, boolean, directory, duration, integer, namespace, oneOf, redisUrl, type ValueType } from './types.js';
 
 /** One variable of the environment: the only place that knows its name, default, limits and meaning. */
 export interface Variable<T> {
@@ -99,6 +99,20 @@ export const VARIABLES = {
     '4194304',
     integer(65_536, 67_108_864),
     'The largest gRPC message that the server accepts. A larger one is refused with RESOURCE_EXHAUSTED.',
+  ),
+  maxSettings: variable('STAFETT_MAX_SETTINGS', '10000', integer(1, 100_000), 'How many settings a namespace may have.'),
+  maxSettingBytes: variable('STAFETT_MAX_SETTING_BYTES', '65536', integer(64, 1_048_576), 'How long the JSON text of a setting may be.'),
+  settingsDir: variable(
+    'STAFETT_SETTINGS_DIR',
+    undefined,
+    directory(),
+    'A directory of this server’s own in which it keeps a file with the settings of each namespace, so that they outlive a restart of Redis and all servers at once. Unset: none; settings then live as long as one server or Redis does.',
+  ),
+  flagdNamespace: variable(
+    'STAFETT_FLAGD_NAMESPACE',
+    'default',
+    namespace(),
+    'The namespace whose feature flags are told to providers of OpenFeature that do not say which they want.',
   ),
   resumeWindowMs: variable(
     'STAFETT_RESUME_WINDOW',

@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr';
 import type { BatchReply, BatchRequest, BatchStats, EngineEvent, Mistake } from './commands.js';
+import type { ChangeView } from './setting-commands.js';
 
 /** Names that one script call gives back at the most for sessions that have ended; the rest follows in the next call. */
 const EXPIRE_BUDGET = 300;
@@ -41,6 +42,11 @@ export interface PublicationMessage {
 export function decodePublication(message: Buffer): PublicationMessage {
   const [epoch, offset, before, time, key, data] = packr.unpack(message) as [string, number, number[], number, string, string];
   return { epoch, offset, before, time, key, data };
+}
+
+/** What is published on the channel of settings: the epoch's prefix, and a change; false: look again at everything. */
+export function decodeSettingMessage(message: Buffer): [prefix: string, change: ChangeView | false] {
+  return packr.unpack(message) as [string, ChangeView | false];
 }
 
 /** Lua has one kind of table: an empty list may come as an empty map. */

@@ -3,6 +3,7 @@
  * results are described where they are carried out, in `scripts/*-commands.lua`. Times are Redis' clock, in ms.
  */
 import type { ProcessCommand, ProcessResults } from './process-commands.js';
+import type { SettingCommand, SettingResults } from './setting-commands.js';
 
 /** [sid, owner, owner of its session, token, since, until] */
 export type HolderView = [string, string, string, number, number, number];
@@ -41,7 +42,8 @@ export type Command =
   | ['attend', members: [channel: string, member: string, sid: string][], ms: number]
   | ['depart', members: [channel: string, member: string][]]
   | ['presence', channel: string]
-  | ProcessCommand;
+  | ProcessCommand
+  | SettingCommand;
 
 export type AcquireCommand = [
   'acquire',
@@ -91,7 +93,7 @@ export type AcquireResult =
   | ['deadlock', cycle: [name: string, holder: HolderView | false][]];
 
 /** The result of each verb. */
-export interface Results extends ProcessResults {
+export interface Results extends ProcessResults, SettingResults {
   open: ['opened', now: number, deadline: number] | ['too_many_sessions'];
   keep: ['alive', deadline: number, revoked: string[]] | ['gone'] | ['unconfirmed'];
   reopen: ['opened', now: number, deadline: number] | ['too_many_sessions'] | ['gone'];

@@ -1,14 +1,13 @@
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
-import { invalidField, type StafettError } from '../rpc/errors.js';
+import { invalidField, type StafettError, streamLimit } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
 import type { Turns } from '../rpc/turns.js';
 import { planAcquire } from './acquire-plan.js';
 import type { AcquireListener, Acquires } from './acquires.js';
 import { cancelAcquire, extend, release } from './lock-commands.js';
 import type { LockMetrics } from './lock-metrics.js';
-import { streamLimit } from './refusals.js';
 
 /** Commands in one request, results in one response, at the most. */
 const MESSAGE_MAX = 1_000;

@@ -72,10 +72,6 @@ export function cancelled(lockId: string): StafettError {
   });
 }
 
-export function streamLimit(what: string): StafettError {
-  return new StafettError(Status.RESOURCE_EXHAUSTED, ErrorReason.STREAM_LIMIT, what, {}, RETRY_MS);
-}
-
 /** @param limit the variable that sets it. */
 export function serverFull(limit: string): StafettError {
   return new StafettError(

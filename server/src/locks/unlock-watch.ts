@@ -1,7 +1,7 @@
 import type { HolderView, LockView, PastView } from '../engine/commands.js';
 import type { WaitForUnlockResponse } from '../gen/stafett/v1/lock.js';
+import { streamLimit } from '../rpc/errors.js';
 import { toHolder, toLock, toPastHolder } from './lock-views.js';
-import { streamLimit } from './refusals.js';
 
 /** Events that wait for one reader. */
 const EVENTS_MAX = 10_000;

@@ -57,5 +57,8 @@ export function eventsChannel(namespace: string, channel: string): string {
   return `${namespacePrefix(namespace)}events:${channel}`;
 }
 
+/** Where all servers hear of changes of settings, of all namespaces. */
+export const SETTINGS_CHANNEL = 'stafett:settings';
+
 /** A set of all namespaces that were ever used, so that a new server cleans up in them too. */
 export const NAMESPACES_KEY = 'stafett:namespaces';

@@ -46,6 +46,10 @@ export function tooManyNamespaces(): StafettError {
   );
 }
 
+export function streamLimit(what: string): StafettError {
+  return new StafettError(Status.RESOURCE_EXHAUSTED, ErrorReason.STREAM_LIMIT, what, {}, 1_000);
+}
+
 export function shuttingDown(): StafettError {
   return new StafettError(
     Status.UNAVAILABLE,

@@ -1,14 +1,19 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { NormalizedServiceDefinition, TsProtoServiceDefinition } from 'nice-grpc';
 import type { CallContext, MethodDescriptor, ServerMiddleware, ServerMiddlewareCall } from 'nice-grpc-common';
+import * as evaluationV1 from '../gen/flagd/evaluation/v1/evaluation.js';
+import * as evaluationV2 from '../gen/flagd/evaluation/v2/evaluation.js';
+import * as flagSync from '../gen/flagd/sync/v1/sync.js';
 import * as durations from '../gen/google/protobuf/duration.js';
 import * as masks from '../gen/google/protobuf/field_mask.js';
+import * as structs from '../gen/google/protobuf/struct.js';
 import * as timestamps from '../gen/google/protobuf/timestamp.js';
 import * as errors from '../gen/stafett/v1/error.js';
 import * as events from '../gen/stafett/v1/event.js';
 import * as locks from '../gen/stafett/v1/lock.js';
 import * as processes from '../gen/stafett/v1/process.js';
 import * as sessions from '../gen/stafett/v1/session.js';
+import * as settings from '../gen/stafett/v1/setting.js';
 import { invalidField, type StafettError } from './errors.js';
 
 /**
@@ -21,7 +26,10 @@ interface Codec {
   decode(input: BinaryReader | Uint8Array, length?: number): unknown;
 }
 
-const GENERATED = [durations, masks, timestamps, errors, events, locks, processes, sessions];
+const GENERATED = [
+  ...[durations, masks, structs, timestamps, errors],
+  ...[sessions, locks, processes, events, settings, evaluationV1, evaluationV2, flagSync],
+];
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const decodeUtf8 = (bytes: Uint8Array): string => utf8.decode(bytes);

@@ -11,7 +11,8 @@
 --   looked at; the earliest deadline that this call set, 0 if none; 1 if ended sessions still have locks to give back;
 --   one result per command; events for the asking server (see `events.lua`); {handoffs, expired, forced, held, waiting};
 --   until when nothing is granted (ms), or 0.
--- Events: those for other servers are appended to `outbox:<server>` and published, as a hint, on `stafett:server:<server>`.
+-- Events: those for other servers are appended to `outbox:<server>` and published, as a hint, on `stafett:server:<server>`; changes of settings are published on
+--   `stafett:settings`.
 
 --@include state.lua
 --@include events.lua
@@ -20,16 +21,29 @@
 --@include waits.lua
 --@include grants.lua
 --@include queues.lua
+--@include settings.lua
 --@include epoch.lua
 --@include expiry.lua
 --@include views.lua
 --@include short-way.lua
 --@include session-commands.lua
+
+-- Lua allows 200 locals in all: files that define nothing but commands keep theirs to themselves.
+local expirePresence
+do
 --@include event-commands.lua
 --@include presence-commands.lua
+end
+do
+--@include setting-commands.lua
+end
+do
 --@include lock-commands.lua
 --@include read-commands.lua
+end
+do
 --@include ../../processes/scripts/process-commands.lua
+end
 
 local function run(keys, args)
   local batch, pass = begin(keys[1], args[1])

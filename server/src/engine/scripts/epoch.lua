@@ -43,6 +43,7 @@ local function enterEpoch(keys, args)
   if fields[1] then
     local seq = call('HGET', prefix .. fields[1] .. ':state', 'seq')
     if seq then call('HSET', prefix .. id .. ':state', 'seq', seq, 'held', 0, 'waiting', 0) end
+    settings.carry(prefix .. fields[1] .. ':', prefix .. id .. ':')
     call('SADD', prefix .. 'old', fields[1])
   end
   call('HSET', gate, 'id', id, 'run', run, 'grace', graceUntil)

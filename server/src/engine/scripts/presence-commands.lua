@@ -15,7 +15,7 @@ local function removeMember(channel, id)
 end
 
 -- Those whose server, or whose session, is gone.
-local function expirePresence()
+function expirePresence()
   for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'present', '-inf', NOW, 'LIMIT', 0, PRESENCE_PAGE)) do
     local zero = string.find(member, '\0', 1, true)
     removeMember(string.sub(member, 1, zero - 1), string.sub(member, zero + 1))

@@ -24,6 +24,7 @@
 --   presence:<channel> hash: member -> {session, since, owner}; has a TTL
 --   present           zset: channel\0member -> until when it is present (ms)
 -- and those of managed processes (see slots.lua).
+--   setting…          see settings.lua
 
 -- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
 local function globals()
