@@ -1,7 +1,8 @@
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { Address } from './config/types.js';
+import { type Address, formatAddress } from './config/types.js';
 import type { Config } from './config/variables.js';
 import { Engine } from './engine/engine.js';
 import { ChannelsByNamespace } from './events/channels-by-namespace.js';
@@ -15,11 +16,15 @@ import { ServiceDefinition as EvaluationV1Definition } from './gen/flagd/evaluat
 import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluation/v2/evaluation.js';
 import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
+import { InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { SettingServiceDefinition } from './gen/stafett/v1/setting.js';
 import { createHttpServer, type Readiness } from './http/server.js';
+import { addDownloads } from './instances/download.js';
+import { createInstanceService } from './instances/instance-service.js';
+import { Peers } from './instances/peers.js';
 import { createLockService } from './locks/lock-service.js';
 import { createProcessService } from './processes/process-service.js';
 import { RedisConnection } from './redis/connection.js';
@@ -69,6 +74,7 @@ export function createApp(config: Config, logger: Logger, version: string): App 
     await parts.engine.start();
     parts.settings.openSaved();
     const grpc = { host: config.grpcAddress.host, port: await parts.rpc.listen(config.grpcAddress) };
+    await parts.peers.start(formatAddress(config.advertiseAddress ?? reachable(grpc)));
     const http = { host: config.httpAddress.host, port: await parts.http.listen(config.httpAddress) };
     parts.updateHealth();
     return { grpc, http, redis: describeTarget(target), redisIsEmbedded: embedded !== undefined };
@@ -97,6 +103,11 @@ export function createApp(config: Config, logger: Logger, version: string): App 
   };
 }
 
+/** An address that listens everywhere is reached by the name of the host. */
+function reachable({ host, port }: Address): Address {
+  return { host: host === '0.0.0.0' || host === '::' ? hostname() : host, port };
+}
+
 type Parts = ReturnType<typeof assemble>;
 
 function assemble(config: Config, logger: Logger, version: string, target: ConstructorParameters<typeof RedisConnection>[0]['target']) {
@@ -118,6 +129,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
 
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
   const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
+  const peers = new Peers({ serverId: engine.serverId, connection, logger });
+  const instances = createInstanceService({ ...config, engine, peers, registry });
 
   const sse = { corsOrigins: config.corsOrigins, heartbeatMs: config.sseHeartbeatMs };
 
@@ -137,27 +150,31 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     service(EvaluationV1Definition, createEvaluationV1(flags)),
     service(EvaluationV2Definition, createEvaluationV2(flags)),
     service(FlagSyncServiceDefinition, createFlagSyncService(flags)),
+    service(InstanceServiceDefinition, instances),
   ]);
   const http = createHttpServer({
     logger,
     registry,
     version,
     readiness,
-    addRoutes: (app) =>
-      addSseGateway(app, { channels: (namespace) => channels.of(namespace), logger, draining: stopping.draining, ...sse }),
+    addRoutes: (app) => {
+      addSseGateway(app, { channels: (namespace) => channels.of(namespace), logger, draining: stopping.draining, ...sse });
+      addDownloads(app, { logger, call: instances.call, draining: stopping.draining });
+    },
   });
   const updateHealth = () => rpc.health.set(readiness().ready);
   connection.onStateChange(updateHealth);
   subscriber.onStateChange(updateHealth);
-  return { connection, subscriber, engine, sessions, settings, rpc, http, stopping, updateHealth };
+  return { connection, subscriber, engine, sessions, instances, peers, settings, rpc, http, stopping, updateHealth };
 }
 
 /** From the outside inwards: nobody new, those inside to the end, then what they stood on. */
 async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<void> {
-  const { connection, subscriber, engine, sessions, settings, rpc, http, stopping } = parts;
+  const { connection, subscriber, engine, sessions, instances, peers, settings, rpc, http, stopping } = parts;
   rpc.health.set(false); // before the abort, so that watchers of the health still hear of it
   stopping.drain();
   sessions.drain();
+  instances.drain();
   const finished = rpc.shutdown().then(() => true);
   if (!(await within(finished, timeoutMs))) {
     logger.warn({ timeoutMs }, 'calls are still under way at the drain timeout, and are told to go elsewhere');
@@ -166,6 +183,7 @@ async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<v
   }
   await settings.close();
   engine.close();
+  peers.close();
   connection.close();
   subscriber.close();
   await http.close();

@@ -11,7 +11,8 @@ import { show, Violation } from './violation.js';
  * is taken from `got`.
  */
 /** What ends an epoch has tests of its own. */
-export type ModelVerb = Exclude<Verb, 'reopen' | 'claim' | EventVerb | keyof ProcessResults | SettingVerb>;
+type InstanceVerb = 'register_instance' | 'detach_instance' | 'leave_instance' | 'instance' | 'instances' | 'watch_instances';
+export type ModelVerb = Exclude<Verb, 'reopen' | 'claim' | EventVerb | keyof ProcessResults | SettingVerb | InstanceVerb>;
 
 export type Rule<V extends Verb> = (replay: Replay, command: CommandOf<V>, got: unknown[]) => unknown[];
 type Rules = { [V in ModelVerb]: Rule<V> };

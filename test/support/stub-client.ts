@@ -1,5 +1,6 @@
 import { type Channel, createChannel, createClientFactory } from 'nice-grpc';
 import { Metadata } from 'nice-grpc-common';
+import { InstanceServiceDefinition } from '../../server/src/gen/stafett/v1/instance.js';
 import { type Grant, type Lock, LockServiceDefinition, type PastHolder } from '../../server/src/gen/stafett/v1/lock.js';
 import { type OpenSessionRequest, SessionServiceDefinition } from '../../server/src/gen/stafett/v1/session.js';
 import { SettingServiceDefinition } from '../../server/src/gen/stafett/v1/setting.js';
@@ -33,6 +34,7 @@ export class StubClient {
   readonly locks;
   readonly sessions;
   readonly settings;
+  readonly instances;
 
   /** @param port of a server, or of a proxy before it. */
   constructor(
@@ -48,6 +50,7 @@ export class StubClient {
     this.locks = factory.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
     this.sessions = factory.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
     this.settings = factory.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
+    this.instances = factory.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
   }
 
   /** Calls under way go on. */

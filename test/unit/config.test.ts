@@ -34,6 +34,8 @@ describe('the configuration', () => {
       maxCommandsPerStream: 200_000,
       maxProcesses: 10_000,
       maxWorkers: 1_000,
+      maxCallsPerInstance: 64,
+      privilegedCalls: false,
       maxPendingAcquires: 200_000,
       maxPendingBytes: 268_435_456,
       maxMessageBytes: 4_194_304,

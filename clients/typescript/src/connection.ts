@@ -62,6 +62,15 @@ export class Connection {
     return this.#life && !this.#life.lost ? this.#state : 'LOST';
   }
 
+  /** Who this process is. */
+  get client(): Settings['client'] {
+    return this.#settings.client;
+  }
+
+  get connectTimeoutMs(): number {
+    return this.#settings.connectTimeoutMs;
+  }
+
   get life(): SessionLife | undefined {
     return this.#life;
   }

@@ -22,6 +22,8 @@ export type ClientReason =
   | 'TOO_MANY_PENDING'
   /** UNAVAILABLE: no server could be reached for as long as the caller allows. */
   | 'CONNECTION_FAILED'
+  /** DATA_LOSS: the answer of an instance is not what the instance sent, or not all of it. */
+  | 'ANSWER_INCOMPLETE'
   /** CANCELLED: a worker of a managed process is to stop. */
   | 'WORKER_DRAINING'
   /** DEADLINE_EXCEEDED: a worker of a managed process did not stop within its drain timeout. */
@@ -162,6 +164,11 @@ export function workerDraining(): StafettError {
 export function workerOverdue(drainTimeoutMs: number): StafettError {
   const message = `the worker has not stopped within its drain timeout of ${drainTimeoutMs} ms; it keeps its slot until it does`;
   return new StafettError('DEADLINE_EXCEEDED', 'WORKER_OVERDUE', message);
+}
+
+export function answerIncomplete(why: string, cause?: unknown): StafettError {
+  const message = `the answer of the instance is not complete: ${why}; do not use what came of it`;
+  return new StafettError('DATA_LOSS', 'ANSWER_INCOMPLETE', message, { cause });
 }
 
 /** The server says that a grant is not, or no longer, held. */

@@ -4,6 +4,21 @@ export { type ClientReason, StafettError, type StafettErrorOptions } from './err
 export type { ChannelEvent, MemberView, Position, PublicationView } from './event-views.js';
 export type { Events, PublishOptions, SubscribeOptions } from './events.js';
 export { FencedStore, type TokenStore } from './fenced-store.js';
+export type { BuiltIns, LevelledLogger } from './instances/built-ins/index.js';
+export type { InstanceCall } from './instances/call.js';
+export {
+  type AnswerInfo,
+  type CallHandler,
+  type CallOffer,
+  type CallOptions,
+  type CallParams,
+  CallRefusal,
+  type Chunk,
+  type IncomingCall,
+} from './instances/handler.js';
+export type { Instances, Served, ServeOptions } from './instances/instances.js';
+export type { InstanceEvent, InstanceView } from './instances/views.js';
+export type { InstanceFilter } from './instances/watch.js';
 export { Lock } from './lock.js';
 export type { AcquireOptions, Locks, Names, TryLock, TryOptions, TryResult, Work } from './locks.js';
 export type { ManagedProcess, OwnSlot } from './managed-process.js';

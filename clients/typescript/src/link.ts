@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { type Channel, ChannelCredentials, createChannel, createClientFactory, Metadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
+import { type InstanceServiceClient, InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { type LockServiceClient, LockServiceDefinition, PipelineRequest, PipelineResponse } from './gen/stafett/v1/lock.js';
 import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
@@ -31,6 +32,7 @@ export class Link {
   readonly locks: LockServiceClient;
   readonly events: EventServiceClient;
   readonly processes: ProcessServiceClient;
+  readonly instances: InstanceServiceClient;
   /** `locks.pipeline`, for requests with all their fields. */
   readonly pipeline: LockServiceClient['pipeline'];
   readonly #channel: Channel;
@@ -54,6 +56,7 @@ export class Link {
     this.locks = clients.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
     this.events = clients.create(EventServiceDefinition, this.#channel, { '*': { metadata } });
     this.processes = clients.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
+    this.instances = clients.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
     const lean = clients.create(LeanDefinition, this.#channel, { '*': { metadata } });
     this.pipeline = (requests, options) => lean.pipeline(requests as AsyncIterable<PipelineRequest>, options);
     setMaxListeners(0, this.broken); // each call over it listens

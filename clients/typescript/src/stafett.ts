@@ -1,6 +1,7 @@
 import { Connection, type SessionState } from './connection.js';
 import { sessionLost } from './errors.js';
 import { Events } from './events.js';
+import { Instances } from './instances/instances.js';
 import { Locks } from './locks.js';
 import { type ConnectOptions, toSettings } from './options.js';
 import { Processes } from './processes.js';
@@ -52,6 +53,7 @@ export class Stafett implements AsyncDisposable {
   readonly locks: Locks;
   readonly events: Events;
   readonly processes: Processes;
+  readonly instances: Instances;
   readonly #connection: Connection;
 
   /** @internal */
@@ -61,6 +63,7 @@ export class Stafett implements AsyncDisposable {
     this.locks = new Locks(connection);
     this.events = new Events(connection);
     this.processes = new Processes(connection);
+    this.instances = new Instances(connection);
   }
 
   /**

@@ -20,11 +20,17 @@ function variable<T, const F extends string | undefined>(env: string, fallback: 
 /** All variables, by the key that they have in `Config`; the order is that of the documentation. */
 export const VARIABLES = {
   grpcAddress: variable('STAFETT_GRPC_ADDRESS', '127.0.0.1:50051', address(), 'Where gRPC is served.'),
+  advertiseAddress: variable(
+    'STAFETT_ADVERTISE_ADDRESS',
+    undefined,
+    address(),
+    'Where the other servers of the cluster reach the gRPC of this one, to pass on calls to instances. Unset: `STAFETT_GRPC_ADDRESS`, or, if that stands for all addresses (`0.0.0.0`, `[::]`), the host name with its port.',
+  ),
   httpAddress: variable(
     'STAFETT_HTTP_ADDRESS',
     '127.0.0.1:8080',
     address(),
-    'Where HTTP is served: events for browsers, `/healthz`, `/readyz` and `/metrics`.',
+    'Where HTTP is served: events for browsers, answers of instances, `/healthz`, `/readyz` and `/metrics`.',
   ),
   redisTarget: {
     ...variable(
@@ -46,6 +52,12 @@ export const VARIABLES = {
     'false',
     boolean(),
     'Allows addresses that other machines can reach. This version knows neither authentication nor TLS: whoever reaches the port may take and break any lock.',
+  ),
+  privilegedCalls: variable(
+    'STAFETT_PRIVILEGED_CALLS',
+    'false',
+    boolean(),
+    'Lets callers make the privileged calls of instances, which show the inside of a process or change it: heap snapshots, CPU profiles, thread dumps, log levels. Callers are anonymous in this version, so whoever reaches the gRPC or HTTP port may then make them. An instance has to offer them, too.',
   ),
   logLevel: variable(
     'STAFETT_LOG_LEVEL',
@@ -93,6 +105,12 @@ export const VARIABLES = {
     '268435456',
     integer(65_536, 17_179_869_184),
     'How many bytes the names, owners and ids of those acquires may take.',
+  ),
+  maxCallsPerInstance: variable(
+    'STAFETT_MAX_CALLS_PER_INSTANCE',
+    '64',
+    integer(1, 1_000),
+    'How many calls an instance may answer at once.',
   ),
   maxMessageBytes: variable(
     'STAFETT_MAX_MESSAGE_BYTES',

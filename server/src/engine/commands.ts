@@ -16,6 +16,9 @@ export type LockView = [string, HolderView | false, number, number];
 /** [sid, ttl, opened, deadline, owner, acquires] */
 export type SessionView = [string, number, number, number, string, number];
 
+/** [sid, since, the server that has its stream or '', what it is] */
+export type InstanceView = [string, number, string, string];
+
 export type Command =
   | ['open', sid: string, ttlMs: number, owner: string]
   | ['keep', sid: string, ttlMs: number]
@@ -34,6 +37,12 @@ export type Command =
   | ['unwatch', names: string[]]
   | ['inspect', name: string]
   | ['list', prefix: string, after: string, limit: number, activeOnly: 0 | 1]
+  | ['register_instance', sid: string, record: string, generation: number]
+  | ['detach_instance', sid: string]
+  | ['leave_instance', sid: string]
+  | ['instance', sid: string]
+  | ['instances', after: string, limit: number]
+  | ['watch_instances', ms: number]
   | ['drain']
   | ['sweep']
   | PublishCommand
@@ -111,6 +120,12 @@ export interface Results extends ProcessResults, SettingResults {
   unwatch: ['unwatched'];
   inspect: ['lock', LockView, WaiterView[], PastView[]];
   list: ['locks', LockView[], last: string];
+  register_instance: ['registered', since: number] | ['gone'] | ['unconfirmed'] | ['moved'];
+  detach_instance: ['detached'] | ['moved'];
+  leave_instance: ['left'] | ['moved'];
+  instance: ['instance', InstanceView] | ['none'];
+  instances: ['instances', InstanceView[], last: string, changes: number];
+  watch_instances: ['watching', changes: number];
   drain: ['drained', EngineEvent[], nextDeadline: number, left: number];
   sweep: ['swept', names: number, sessions: number, held: number, waiting: number];
   publish: ['published', offset: number, wasBefore: 0 | 1, epoch: string];
@@ -143,6 +158,7 @@ export interface EngineEvents {
   revoked: [sid: string, lockId: string];
   unlocked: [name: string, count: number, past: PastView, holder: HolderView | false];
   process: [name: string];
+  instance: [changes: number, sid: string, view: InstanceView | false];
 }
 
 export type EngineEvent = { [T in keyof EngineEvents]: [T, ...EngineEvents[T]] }[keyof EngineEvents];

@@ -80,6 +80,7 @@ Its API is gRPC, on another port, with reflection. Here are events for browsers,
   /healthz   the process lives
   /readyz    it can take work: its Redis is there, and it is not about to stop
   /metrics   for Prometheus
+  /v1/instances/{id}/calls/{name}   what an instance answers, e.g. to info; docs/instances.md
 
 README.md tells the rest.
 `;

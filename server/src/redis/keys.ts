@@ -60,5 +60,10 @@ export function eventsChannel(namespace: string, channel: string): string {
 /** Where all servers hear of changes of settings, of all namespaces. */
 export const SETTINGS_CHANNEL = 'stafett:settings';
 
+/** Where a server says how other servers reach it. */
+export function peerKey(serverId: string): string {
+  return `stafett:peer:${serverId}`;
+}
+
 /** A set of all namespaces that were ever used, so that a new server cleans up in them too. */
 export const NAMESPACES_KEY = 'stafett:namespaces';

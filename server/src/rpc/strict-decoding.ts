@@ -10,6 +10,7 @@ import * as structs from '../gen/google/protobuf/struct.js';
 import * as timestamps from '../gen/google/protobuf/timestamp.js';
 import * as errors from '../gen/stafett/v1/error.js';
 import * as events from '../gen/stafett/v1/event.js';
+import * as instances from '../gen/stafett/v1/instance.js';
 import * as locks from '../gen/stafett/v1/lock.js';
 import * as processes from '../gen/stafett/v1/process.js';
 import * as sessions from '../gen/stafett/v1/session.js';
@@ -22,13 +23,16 @@ import { invalidField, type StafettError } from './errors.js';
  * throw, grpc-js answers INTERNAL without details. Here all of that is INVALID_ARGUMENT, INVALID_FIELD.
  */
 
+/** A message of a stream may have this: told when the transport takes it, which is when those before it have left. */
+export const TAKEN = Symbol('taken');
+
 interface Codec {
   decode(input: BinaryReader | Uint8Array, length?: number): unknown;
 }
 
 const GENERATED = [
   ...[durations, masks, structs, timestamps, errors],
-  ...[sessions, locks, processes, events, settings, evaluationV1, evaluationV2, flagSync],
+  ...[sessions, locks, processes, events, instances, settings, evaluationV1, evaluationV2, flagSync],
 ];
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -57,7 +61,10 @@ export function strictDefinition<Definition extends TsProtoServiceDefinition>(
   const methods = Object.entries(definition.methods).map(([key, method]) => {
     const { requestType, responseType } = method;
     // What our streams send is complete, and needs no copy that fills in what is missing.
-    const encode = (value: unknown) => responseType.encode(value).finish();
+    const encode = (value: unknown) => {
+      (value as { [TAKEN]?: () => void })[TAKEN]?.();
+      return responseType.encode(value).finish();
+    };
     const strictMethod = {
       path: `/${definition.fullName}/${method.name}`,
       requestStream: method.requestStream,

@@ -23,6 +23,7 @@
 --@include queues.lua
 --@include settings.lua
 --@include epoch.lua
+--@include ../../instances/scripts/instances.lua
 --@include expiry.lua
 --@include views.lua
 --@include short-way.lua
@@ -39,6 +40,7 @@ do
 end
 do
 --@include lock-commands.lua
+--@include ../../instances/scripts/instance-commands.lua
 --@include read-commands.lua
 end
 do

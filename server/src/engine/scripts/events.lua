@@ -1,6 +1,6 @@
 -- What: tells servers what happened to the callers that are connected to them.
 -- Events: {'granted', lock, token, since, expires}, {'dropped', lock, how}, {'revoked', sid, lock},
---   {'unlocked', name, count, past, holder or false}, {'process', name}.
+--   {'unlocked', name, count, past, holder or false}, {'process', name}, {'instance', seq, sid, view or false}.
 
 local OUTBOX_TTL_MS = 60000
 

@@ -33,6 +33,7 @@ local function endSession(sid, how, budget)
   call('ZREM', P .. 'deadlines', sid)
   deadlines[sid] = 0
   if not isLease(sid) then
+    instances.drop(sid)
     call('DEL', P .. 'session:' .. sid)
     call('ZREM', P .. 'sessions', sid)
     leaveAll(sid)

@@ -7,6 +7,7 @@ commands.open = function(command)
   local _, sid, ttl, owner = unpack(command)
   if not alive(sid) then
     if call('ZCARD', P .. 'sessions') >= LIMITS[3] then return {'too_many_sessions'} end
+    instances.drop(sid)
     call('DEL', P .. 'session:' .. sid) -- of one that has run out, though its turn to be ended has not come
     call('HSET', P .. 'session:' .. sid, 't', ttl, 'o', owner, 'b', NOW, 'v', SERVER)
     call('ZADD', P .. 'sessions', 0, sid)

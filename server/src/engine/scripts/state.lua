@@ -5,7 +5,7 @@
 --   deadlines         zset: session -> when it runs out (ms)
 --   sessions          zset, lexical: open sessions, without leases
 --   session:<sid>     hash: t ttl, o owner, b opened, v its server, f revoked lock ids, e how it ended, g its client's
---                     latest connection
+--                     latest connection; of an instance: i what it is, is since when, iv its server (see instances.lua)
 --   acquires:<sid>    hash: request id -> acquire (see acquires.lua)
 --   lock:<name>       hash: s its state (see acquires.lua), 0..9 the last holders
 --   queue:<name>      zset: ticket -> waiting acquire
@@ -16,6 +16,8 @@
 --   retention         zset: name -> when to look whether it can be forgotten (ms)
 --   ended:<sid>       hash: request id -> {how, names}: recently ended grants, with a TTL
 --   outbox:<server>   list: events for another server, with a TTL
+--   instances         zset, lexical: the sessions that are instances
+--   instance-watchers hash: server -> until when it is told of instances (ms); seq: how many changes there were
 --   graced            set: names that were queued for during the grace period
 --   tail:<feed>       string: the last offset of a channel, with size and age (ms) of its history, or of a prefix; has a TTL
 --   history:<channel> stream: offset -> publication; has a TTL

@@ -1,0 +1,124 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type Channel, ChannelCredentials, createChannel, createClientFactory } from 'nice-grpc';
+import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
+import type { Logger } from 'pino';
+import { type InstanceServiceClient, InstanceServiceDefinition } from '../gen/stafett/v1/instance.js';
+import type { RedisConnection } from '../redis/connection.js';
+import { peerKey } from '../redis/keys.js';
+
+/** How long what a server published of itself outlives it, and how often it is renewed, ms. */
+const PUBLISHED_MS = 10_000;
+const RENEW_MS = 3_000;
+/** A connection to a peer that was not used for so long is closed, ms. */
+const IDLE_MS = 60_000;
+/** A peer that is silent is asked for a sign of life, and is dead without one, ms. */
+const PING_AFTER_MS = 5_000;
+const PING_TIMEOUT_MS = 3_000;
+
+export const PEER_HEADER = 'stafett-peer';
+
+export interface PeersOptions {
+  readonly serverId: string;
+  readonly connection: RedisConnection;
+  readonly logger: Logger;
+}
+
+/** A connection to another server of the cluster. */
+export interface Peer {
+  readonly client: InstanceServiceClient;
+  /** What shows to it that we are of its cluster. */
+  readonly secret: string;
+}
+
+interface Opened extends Peer {
+  readonly channel: Channel;
+  readonly address: string;
+  usedAt: number;
+}
+
+/**
+ * The servers of the cluster, as they reach each other. Each publishes its address and a secret in Redis, so whoever can read that
+ * Redis is one of them: he could change everything there anyway.
+ */
+export class Peers {
+  readonly #options: PeersOptions;
+  readonly #secret = randomBytes(32).toString('base64url');
+  readonly #opened = new Map<string, Opened>();
+  #published = '';
+  #stops: (() => void)[] = [];
+
+  constructor(options: PeersOptions) {
+    this.#options = options;
+  }
+
+  /** Publishes where this server is found, from now on. */
+  async start(address: string): Promise<void> {
+    this.#published = JSON.stringify({ address, secret: this.#secret });
+    const timer = setInterval(() => this.renew(), RENEW_MS).unref();
+    const stopListening = this.#options.connection.onStateChange((ready) => ready && this.renew());
+    this.#stops = [() => clearInterval(timer), stopListening];
+    await this.#publish();
+  }
+
+  /** Was this server's own secret shown? */
+  isPeer(shown: string | undefined): boolean {
+    return shown !== undefined && timingSafeEqual(hash(shown), hash(this.#secret));
+  }
+
+  /** @returns undefined if there is no such server (any more). @throws {StafettError} REDIS_UNAVAILABLE */
+  async find(serverId: string): Promise<Peer | undefined> {
+    const published = await this.#options.connection.command<string | null>('GET', peerKey(serverId));
+    if (published === null) {
+      this.#close(serverId);
+      return undefined;
+    }
+    const { address, secret } = JSON.parse(published) as { address: string; secret: string };
+    const opened = this.#opened.get(serverId) ?? open(address, secret);
+    opened.usedAt = performance.now();
+    this.#opened.set(serverId, opened);
+    return opened;
+  }
+
+  /** Takes this server off the list, as far as that can still be done. */
+  close(): void {
+    for (const stop of this.#stops) stop();
+    for (const serverId of [...this.#opened.keys()]) this.#close(serverId);
+    const { connection, serverId } = this.#options;
+    if (connection.ready) connection.command('DEL', peerKey(serverId)).catch(() => {}); // it has a TTL
+  }
+
+  /** Says again where this server is found: in time, or as soon as Redis may have forgotten it. */
+  renew(): void {
+    this.#publish().catch((error: Error) => this.#options.logger.debug({ problem: error.message }, 'could not publish the address'));
+    for (const [serverId, { usedAt }] of this.#opened) if (performance.now() - usedAt > IDLE_MS) this.#close(serverId);
+  }
+
+  async #publish(): Promise<void> {
+    if (this.#published === '') return;
+    const { connection, serverId } = this.#options;
+    await connection.command('SET', peerKey(serverId), this.#published, 'PX', PUBLISHED_MS);
+  }
+
+  /** Calls that are under way go on. */
+  #close(serverId: string): void {
+    this.#opened.get(serverId)?.channel.close();
+    this.#opened.delete(serverId);
+  }
+}
+
+function open(address: string, secret: string): Opened {
+  const channel = createChannel(address, ChannelCredentials.createInsecure(), {
+    'grpc.keepalive_time_ms': PING_AFTER_MS,
+    'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
+    'grpc.max_receive_message_length': -1,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.max_reconnect_backoff_ms': 500,
+  });
+  const client = createClientFactory().use(errorDetailsClientMiddleware).create(InstanceServiceDefinition, channel);
+  return { client, secret, channel, address, usedAt: 0 };
+}
+
+/** Of one length, whatever was shown. */
+function hash(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
