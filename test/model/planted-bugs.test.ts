@@ -28,10 +28,17 @@ describe('the model finds a planted bug', () => {
   it.each(PLANTED_BUGS)('$bug', { timeout: 120_000 }, async ({ bug, patches, foundBy }) => {
     await harness.load(patches);
     const { violation, histories } = await findViolation(foundBy);
-    expect(violation, `${bug}: not found in ${histories} histories`).toBeInstanceOf(Violation);
+    expect(violation, `${bug}: not found in ${histories} histories`).toSatisfy(isFound);
     if (process.env.STAFETT_TEST_VERBOSE) console.log(`${histories}: ${bug}: ${(violation as Error).message.split('\n')[0]}`);
   });
 });
+
+/** The engine did what it must not, or stumbled over what the bug had left behind. */
+function isFound(error: unknown): boolean {
+  return (
+    error instanceof Violation || (error instanceof Error && /user_function:\d+: attempt to (index|compare|perform)/.test(error.message))
+  );
+}
 
 async function playAll(harness: EngineHarness): Promise<unknown> {
   for (const scenario of SCENARIOS) {

@@ -41,7 +41,9 @@ const OBSERVED_CALL = `
 redis.register_function('observed_call', function(keys, args)
   redis.call('HSET', '${CLOCK_KEY}', 's', args[2], 'us', args[3])
   local observed = {run({keys[1], keys[2]}, {args[1]})}
-  for i, field in ipairs({'held', 'waiting'}) do observed[1 + i] = redis.call('HGET', keys[1] .. 'state', field) or '0' end
+  local counts = redis.call('HGET', keys[2], 's')
+  local _, held, waiting = struct.unpack(COUNTS, counts or struct.pack(COUNTS, 0, 0, 0, 0, 0))
+  observed[2], observed[3] = held, waiting
   for i = 4, #args do observed[i] = redis.call('LRANGE', keys[1] .. 'outbox:' .. args[i], 0, -1) end
   return observed
 end)
@@ -117,7 +119,7 @@ export class EngineHarness {
     return {
       ...decoded,
       foreign: await this.#foreign(outboxes),
-      counts: { held: Number(held), waiting: Number(waiting) },
+      counts: { held, waiting },
     };
   }
 
@@ -126,10 +128,10 @@ export class EngineHarness {
     return (await this.#observedCall(request))[0];
   }
 
-  async #observedCall(request: Buffer): Promise<[Buffer, Buffer, Buffer, ...Buffer[][]]> {
+  async #observedCall(request: Buffer): Promise<[Buffer, number, number, ...Buffer[][]]> {
     const args = [request, Math.floor(this.nowUs / 1e6), this.nowUs % 1e6, ...SERVERS];
     const answer = await this.#redis.callBuffer('FCALL', 'observed_call', '2', NAMESPACE, GATE, ...args);
-    return answer as [Buffer, Buffer, Buffer, ...Buffer[][]];
+    return answer as [Buffer, number, number, ...Buffer[][]];
   }
 
   /** What the server has not fetched, and what it has: as the engine itself would put it. */

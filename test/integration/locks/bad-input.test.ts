@@ -70,11 +70,17 @@ async function createWorld(): Promise<World> {
   };
 }
 
+/** What the namespace counts, see engine/scripts/state.lua; but for the last token. */
+async function counted(gate: string): Promise<string> {
+  return (await redis.hgetBuffer(gate, 's'))?.toString('hex', 8) ?? '';
+}
+
 /** Everything that Redis holds, to the byte; but not the last token, which follows the clock each time that the server sweeps. */
 async function dump(): Promise<string[]> {
   const keys = (await redis.keys('*')).sort();
   const show = async (key: string) => {
-    return key.endsWith(':state') ? redis.hmget(key, 'held', 'waiting') : (await redis.dumpBuffer(key)).toString('hex');
+    if (key.endsWith(':gate')) return [await redis.hmget(key, 'id', 'run', 'grace'), await counted(key)];
+    return (await redis.dumpBuffer(key)).toString('hex');
   };
   return Promise.all(keys.map(async (key) => `${key}: ${await show(key)}`));
 }

@@ -59,7 +59,7 @@ local function run(keys, args)
     settle()
   end
   tellProcesses()
-  writeState()
+  writeCounts(keys[2])
   return cmsgpack.pack({NOW, seq or 0, soonest, unfinished, results, deliverEvents(), stats, grace})
 end
 

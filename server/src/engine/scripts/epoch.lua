@@ -1,16 +1,17 @@
 -- What: the gate in front of every call, and the grace period. An epoch is one life of Redis' data: all keys of an epoch
 --   have its id in their prefix, so that what is left of another one is never met.
 -- Key: the gate, a hash: id of the epoch, run: the Redis process that it lives in, grace: until when nothing is granted (ms), 0 once
---   everybody who queued meanwhile has been looked at.
+--   everybody who queued meanwhile has been looked at, s: what is counted (see `COUNTS`).
 
 -- Is the call of this epoch, this Redis, and this time? If not, why not.
 local function refusal(gate, ticket)
   local id, run, expected, tolerance = unpack(ticket)
-  local fields = call('HMGET', gate, 'id', 'run', 'grace')
+  local fields = call('HMGET', gate, 'id', 'run', 'grace', 's')
   if fields[1] ~= id or fields[2] ~= run then return 'epoch' end
   if expected > 0 and math.abs(NOW - expected) > tolerance then return 'clock' end
   grace = tonumber(fields[3])
   inGrace = NOW < grace
+  readCounts(fields[4])
 end
 
 -- The grace period is over: serves those who queued meanwhile, so many names in one call.
@@ -30,8 +31,7 @@ end
 -- {the epoch to be replaced or '', run, id for a new one, grace (ms), until when instead if there was none (ms) or '', prefix of the namespace} ->
 -- {id, grace until, began 0|1, now}. Begins an epoch if there is none of this Redis process, or if that has to go.
 local function enterEpoch(keys, args)
-  local _, _, math, _, _, string, _, _, tonumber = globals()
-  call = redis.call
+  makeLocal()
   local gate, replaced, run, id, graceMs, firstUntil, prefix = keys[1], args[1], args[2], args[3], args[4], args[5], args[6]
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -41,8 +41,8 @@ local function enterEpoch(keys, args)
   local graceEnd = not fields[1] and tonumber(firstUntil) or now + graceMs
   local graceUntil = string.format('%.0f', graceEnd > now and graceEnd or 0)
   if fields[1] then
-    local seq = call('HGET', prefix .. fields[1] .. ':state', 'seq')
-    if seq then call('HSET', prefix .. id .. ':state', 'seq', seq, 'held', 0, 'waiting', 0) end
+    readCounts(call('HGET', gate, 's'))
+    call('HSET', gate, 's', struct.pack(COUNTS, lastSeq, 0, 0, 0, 0)) -- tokens go on, all else begins anew
     settings.carry(prefix .. fields[1] .. ':', prefix .. id .. ':')
     call('SADD', prefix .. 'old', fields[1])
   end

@@ -15,7 +15,10 @@ end
 
 -- Hands over what concerns other servers; returns what concerns the asking one.
 local function deliverEvents()
-  for server, list in pairs(events) do
+  if not next(events) then return events end
+  local all = events
+  events = {}
+  for server, list in pairs(all) do
     if server ~= SERVER then
       local message = cmsgpack.pack({P, list})
       call('RPUSH', P .. 'outbox:' .. server, message)
@@ -23,5 +26,5 @@ local function deliverEvents()
       call('PUBLISH', 'stafett:server:' .. server, message)
     end
   end
-  return events[SERVER] or {}
+  return all[SERVER] or {}
 end

@@ -41,12 +41,16 @@ local function endSession(sid, how, budget)
   return budget - 1
 end
 
--- Ends the sessions that have run out.
+-- Ends the sessions that have run out. When the next one does is remembered, so that most calls need not look.
 local function expireDue()
   local budget = LIMITS[5]
-  while true do
-    local sid = call('ZRANGEBYSCORE', P .. 'deadlines', '-inf', NOW, 'LIMIT', 0, 1)[1]
-    if not sid then return end
+  while NOW >= due do
+    local first = call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')
+    local sid, deadline = first[1], tonumber(first[2]) or math.huge
+    if deadline > NOW then
+      due, counted = deadline, true
+      return
+    end
     if budget <= 0 then
       unfinished = 1
       return

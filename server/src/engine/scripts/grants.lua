@@ -6,7 +6,10 @@ local function leaveQueues(id, acquire)
     if acquire[CONTEXT] then call('ZREM', P .. 'nested:' .. name, id) end
   end
   for _, lock in ipairs(acquire[CONTEXT] or {}) do call('SREM', P .. 'context:' .. lock, id) end
-  if acquire[CONTEXT] then call('ZREM', P .. 'reserved', id) end
+  if acquire[CONTEXT] then
+    call('ZREM', P .. 'reserved', id)
+    nested = nested - 1
+  end
   count(0, -1)
 end
 

@@ -70,6 +70,7 @@ local function enqueue(id, acquire, locks)
   for _, name in ipairs(inGrace and acquire[NAMES] or {}) do dirty[#dirty + 1] = name end
   if acquire[TTL] > 0 then setDeadline((split(id)), NOW + acquire[TTL]) end
   writeAcquire(id, acquire)
+  if acquire[CONTEXT] then nested = nested + 1 end
   count(0, 1)
 end
 
@@ -80,7 +81,8 @@ end
 commands.acquire = function(command)
   local _, sid, rid, names, wait, owner, context, ttl, ticket, generation = unpack(command, 1, 10)
   if not isLatest(sid, generation) then return {'moved'} end
-  local short = ttl == 0 and not context and #names == 1 and acquireShort(sid, rid, names[1], owner)
+  local isPlain = ttl == 0 and not context and #names == 1 and (not ticket or ticket == 0)
+  local short = isPlain and acquireShort(sid, rid, names[1], wait, owner)
   if short then return short end
   local id = join(sid, rid)
   if ttl == 0 and not alive(sid) then return {inGrace and 'unconfirmed' or 'gone'} end

@@ -59,7 +59,7 @@ end
 
 -- A grant, a queueing or a leaving may have made somebody wait for a nested waiter's context: it may pass now.
 local function serveReserved()
-  local again = not inGrace
+  local again = nested > 0 and not inGrace
   while again do
     again = false
     for _, id in ipairs(call('ZRANGE', P .. 'reserved', 0, -1)) do

@@ -67,6 +67,5 @@ commands.sweep = function()
   local names = call('ZRANGEBYSCORE', P .. 'retention', '-inf', NOW, 'LIMIT', 0, 100)
   for _, name in ipairs(names) do sweepName(name) end
   expirePresence()
-  if not seq then readState() end
   return {'swept', #names, call('ZCARD', P .. 'sessions'), held, waiting}
 end

@@ -1,7 +1,6 @@
 -- What: what all parts share: time, the sequence of tokens, sessions' deadlines, counters. The functions of the library
 --   live as long as it is loaded; what belongs to one call is set anew by `begin`.
 -- Keys, after the prefix P:
---   state             hash: seq the last token or ticket, held, waiting: how many in the namespace
 --   deadlines         zset: session -> when it runs out (ms)
 --   sessions          zset, lexical: open sessions, without leases
 --   session:<sid>     hash: t ttl, o owner, b opened, v its server, f revoked lock ids, e how it ended, g its client's
@@ -28,51 +27,60 @@
 -- and those of managed processes (see slots.lua).
 --   setting…          see settings.lua
 
--- Globals are out of reach while a library is loaded, and found by a detour when it runs: `begin` makes them locals.
+-- Globals are out of reach while a library is loaded, and found by a detour when it runs: the first call makes them locals.
 local function globals()
-  return cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
+  return redis.call, cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
 end
-local cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
+local call, cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack
+local function makeLocal()
+  if call then return end
+  call, cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack = globals()
+end
 
 local HISTORY = 10 -- last holders remembered for each name
 local ENDED_TTL_MS = 600000 -- how long an ended grant is remembered, to answer a late release
 local LEASE_ENDED_TTL_MS = 60000
 local HANDOFFS, EXPIRED_COUNT, FORCED_COUNT, HELD_COUNT, WAITING_COUNT = 1, 2, 3, 4, 5 -- in stats
 
-local call, P, SERVER, SEEN, LIMITS, NOW, NOW_US
-local seq, held, waiting -- from `state`, once one of them is needed
+local P, SERVER, SEEN, LIMITS, NOW, NOW_US
+local lastSeq, held, waiting, nested, due -- see `COUNTS`
+local seq -- the highest token or ticket, once this call has looked at it
+local counted -- has this call changed one of these?
 local stats
 local deadlines, owners, acquireCounts, acquiresKeys, generations -- of the sessions met by this call
 local soonest -- the earliest deadline that this call set, or 0
 local sids, rids -- of the lock ids met by this call
-local events -- server -> list
-local dirty -- names whose holder or queue changed, for settle()
-local unlocked -- {name, count, watchers, past} of the last command, for settle()
+local events = {} -- server -> list; this and the next two are empty again when a call ends
+local dirty = {} -- names whose holder or queue changed, for settle()
+local unlocked = {} -- {name, count, watchers, past} of the last command, for settle()
 local unfinished -- 1: there is more to do than fits into one call: an ended session still has something to give back, ...
 local changedProcesses -- set of names, for tellProcesses()
 local grace, inGrace -- until when nothing is granted (ms), or 0; is it so now?
 
+-- Field s of the gate: the last token or ticket; how many names are held and how many acquires wait, in the namespace; how many
+-- of those are nested; no session or lease runs out before then (ms). One record, read with the gate and written once in each call.
+local COUNTS = '<ddddd'
+
 local function begin(prefix, packedRequest)
-  cmsgpack, ipairs, math, next, pairs, string, struct, table, tonumber, unpack = globals()
-  call, P = redis.call, prefix
+  makeLocal()
+  P = prefix
   local request = cmsgpack.unpack(packedRequest)
   SERVER, SEEN, LIMITS = request[1], request[2], request[3]
   local clock = call('TIME')
   NOW_US = clock[1] * 1000000 + clock[2]
   NOW = math.floor(NOW_US / 1000)
-  seq, stats = nil, {0, 0, 0, -1, -1}
+  seq, counted, stats = nil, false, {0, 0, 0, -1, -1}
   deadlines, soonest, owners, acquireCounts, acquiresKeys, generations = {}, 0, {}, {}, {}, {}
   sids, rids = {}, {}
-  events, dirty, unlocked, unfinished = {}, {}, {}, 0
-  changedProcesses = {}
+  if next(events) or #dirty > 0 or #unlocked > 0 then events, dirty, unlocked = {}, {}, {} end -- left by a call that failed
+  unfinished = 0
+  if not changedProcesses or next(changedProcesses) then changedProcesses = {} end
   return request[4], request[5]
 end
 
 -- Tokens and tickets come from one sequence: above the last one, above all that the server has seen, never below the clock.
 local function readState()
-  local fields = call('HMGET', P .. 'state', 'seq', 'held', 'waiting')
-  seq = math.max(tonumber(fields[1]) or 0, SEEN, NOW_US - 1)
-  held, waiting = tonumber(fields[2]) or 0, tonumber(fields[3]) or 0
+  seq, counted = math.max(lastSeq, SEEN, NOW_US - 1), true
 end
 
 local function nextSeq()
@@ -88,14 +96,21 @@ local function atLeast(number)
 end
 
 local function count(newlyHeld, newlyWaiting)
-  if not seq then readState() end
-  held, waiting = held + newlyHeld, waiting + newlyWaiting
+  held, waiting, counted = held + newlyHeld, waiting + newlyWaiting, true
 end
 
-local function writeState()
-  if not seq then return end
+local function readCounts(packed)
+  if not packed then
+    lastSeq, held, waiting, nested, due = 0, 0, 0, 0, 0
+  else
+    lastSeq, held, waiting, nested, due = struct.unpack(COUNTS, packed)
+  end
+end
+
+local function writeCounts(gate)
+  if not counted then return end
   stats[HELD_COUNT], stats[WAITING_COUNT] = held, waiting
-  call('HSET', P .. 'state', 'seq', string.format('%.0f', seq), 'held', held, 'waiting', waiting)
+  call('HSET', gate, 's', struct.pack(COUNTS, seq or lastSeq, held, waiting, nested, due))
 end
 
 -- A lease is a session of its own, for one acquire: its id begins with '~'.
@@ -152,6 +167,7 @@ end
 local function setDeadline(sid, deadline)
   deadlines[sid] = deadline
   if deadline > NOW and (soonest == 0 or deadline < soonest) then soonest = deadline end
+  if deadline < due then due, counted = deadline, true end
   call('ZADD', P .. 'deadlines', deadline, sid)
 end
 
