@@ -17,7 +17,7 @@ import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluat
 import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
-import { LockServiceDefinition } from './gen/stafett/v1/lock.js';
+import { LockServiceDefinition, type PipelineRequest, type PipelineResponse } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { SettingServiceDefinition } from './gen/stafett/v1/setting.js';
@@ -32,6 +32,7 @@ import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.js';
 import { addRedisMetrics } from './redis/redis-metrics.js';
 import { Subscriber } from './redis/subscriber.js';
 import { describeTarget, parseRedisTarget } from './redis/target.js';
+import { DirectStreams } from './rpc/direct-streams.js';
 import { Stopping } from './rpc/draining.js';
 import { reportDefect } from './rpc/error-mapping.js';
 import { StafettError } from './rpc/errors.js';
@@ -122,7 +123,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const engine = new Engine({ connection, subscriber, logger, registry, limits: config, maxTtlMs: config.maxTtlMs, redisIsNew });
   const sessions = createSessionService({ engine, maxTtlMs: config.maxTtlMs });
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
-  const locks = createLockService({ ...config, engine, registry, toStafettError });
+  const pipelines = new DirectStreams<PipelineRequest, PipelineResponse>(`/${LockServiceDefinition.fullName}/Pipeline`, registry);
+  const locks = createLockService({ ...config, engine, registry, toStafettError, pipelines });
   const processes = createProcessService({ ...config, engine, registry });
   const settings = new Settings({ ...config, engine, subscriber, logger });
   const flags = { flags: new Flags(settings, logger), flagdNamespace: config.flagdNamespace };
@@ -141,7 +143,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     ];
     return { ready: reasons.length === 0, reasons };
   };
-  const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping }, [
+  const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping, direct: pipelines }, [
     service(SessionServiceDefinition, sessions),
     service(LockServiceDefinition, locks),
     service(EventServiceDefinition, events),

@@ -1,25 +1,23 @@
 import { setImmediate as tick } from 'node:timers/promises';
-import type {
-  PipelineCommand,
-  PipelineRequest,
-  PipelineResponse,
-  PipelineResult,
-} from '../../clients/typescript/src/gen/stafett/v1/lock.js';
+import type { PipelineCommand, PipelineResult } from '../../clients/typescript/src/gen/stafett/v1/lock.js';
+import type { PipelineListener, WriteRequest } from '../../clients/typescript/src/pipeline-stream.js';
 
 /** The server's end of a pipeline: what came, message by message, and a way to answer. */
 export class FakeLink {
   readonly messages: PipelineCommand[][] = [];
   readonly #broken = new AbortController();
-  #answers: PipelineResponse[] = [];
-  #wake = () => {};
+  #listener: PipelineListener | undefined;
   /** A stream that takes no more: the client must wait, and may not pile up messages. */
   full = false;
-  #drain = () => {};
 
-  readonly pipeline = (requests: AsyncIterable<PipelineRequest>) => {
-    void this.#read(requests);
-    return this.#respond();
-  };
+  pipeline(listener: PipelineListener): WriteRequest {
+    this.#listener = listener;
+    this.broken.addEventListener('abort', () => listener.onEnd(this.broken.reason));
+    return ({ commands }) => {
+      this.messages.push(structuredClone(commands));
+      return !this.full;
+    };
+  }
 
   get broken(): AbortSignal {
     return this.#broken.signal;
@@ -27,7 +25,6 @@ export class FakeLink {
 
   break(reason: unknown): void {
     this.#broken.abort(reason);
-    this.#wake();
   }
 
   get commands(): PipelineCommand[] {
@@ -35,29 +32,13 @@ export class FakeLink {
   }
 
   answer(...results: PipelineResult[]): Promise<void> {
-    this.#answers.push({ results });
-    this.#wake();
+    if (!this.broken.aborted) this.#listener?.onResponse({ results });
     return tick();
   }
 
   takeMore(): Promise<void> {
     this.full = false;
-    this.#drain();
+    this.#listener?.onRoom();
     return tick();
-  }
-
-  async #read(requests: AsyncIterable<PipelineRequest>): Promise<void> {
-    for await (const { commands } of requests) {
-      this.messages.push(structuredClone(commands));
-      if (this.full) await new Promise<void>((resolve) => (this.#drain = resolve));
-    }
-  }
-
-  async *#respond(): AsyncIterable<PipelineResponse> {
-    while (!this.#broken.signal.aborted) {
-      yield* this.#answers.splice(0);
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
-    throw this.#broken.signal.reason;
   }
 }

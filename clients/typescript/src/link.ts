@@ -3,28 +3,15 @@ import { type Channel, ChannelCredentials, createChannel, createClientFactory, M
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { type InstanceServiceClient, InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
-import { type LockServiceClient, LockServiceDefinition, PipelineRequest, PipelineResponse } from './gen/stafett/v1/lock.js';
+import { type LockServiceClient, LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import type { Settings } from './options.js';
+import { openPipeline, type PipelineListener, type WriteRequest } from './pipeline-stream.js';
 
 /** How soon a silent connection is asked for a sign of life, and how long it may take to give one, ms. */
 const PING_AFTER_MS = 5_000;
 const PING_TIMEOUT_MS = 3_000;
-
-/** Without the copy of each message that the definition of the service makes, for callers that leave fields out. */
-const LeanDefinition = {
-  pipeline: {
-    path: `/${LockServiceDefinition.fullName}/${LockServiceDefinition.methods.pipeline.name}`,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: (request: PipelineRequest) => PipelineRequest.encode(request).finish(),
-    requestDeserialize: (bytes: Uint8Array) => PipelineRequest.decode(bytes),
-    responseSerialize: (response: PipelineResponse) => PipelineResponse.encode(response).finish(),
-    responseDeserialize: (bytes: Uint8Array) => PipelineResponse.decode(bytes),
-    options: {},
-  },
-} as const;
 
 /** One connection to one server, from its opening until something about it breaks. It is never mended, only replaced. */
 export class Link {
@@ -33,9 +20,8 @@ export class Link {
   readonly events: EventServiceClient;
   readonly processes: ProcessServiceClient;
   readonly instances: InstanceServiceClient;
-  /** `locks.pipeline`, for requests with all their fields. */
-  readonly pipeline: LockServiceClient['pipeline'];
   readonly #channel: Channel;
+  readonly #metadata: Metadata;
   readonly #broken = new AbortController();
 
   constructor(
@@ -57,14 +43,18 @@ export class Link {
     this.events = clients.create(EventServiceDefinition, this.#channel, { '*': { metadata } });
     this.processes = clients.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
     this.instances = clients.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
-    const lean = clients.create(LeanDefinition, this.#channel, { '*': { metadata } });
-    this.pipeline = (requests, options) => lean.pipeline(requests as AsyncIterable<PipelineRequest>, options);
+    this.#metadata = metadata;
     setMaxListeners(0, this.broken); // each call over it listens
   }
 
   /** Aborted once the link is of no more use. Every call over it must be given this signal: it ends none by itself. */
   get broken(): AbortSignal {
     return this.#broken.signal;
+  }
+
+  /** Opens `Pipeline`, which ends with the link. */
+  pipeline(listener: PipelineListener): WriteRequest {
+    return openPipeline(this.#channel, this.#metadata, this.broken, listener);
   }
 
   break(reason: unknown): void {

@@ -39,6 +39,23 @@ export class Outgoing<T> {
     }
   }
 
+  /**
+   * Instead of `batches`: gives each batch to `write`, which tells whether there is room for more.
+   * @returns what is to be called when there is room again.
+   */
+  pourInto(write: (items: T[]) => boolean): () => void {
+    let hasRoom = true;
+    const pour = () => {
+      while (hasRoom && this.#items.length > 0 && !this.#ended) hasRoom = write(this.#take());
+      if (hasRoom) this.#wake = pour;
+    };
+    pour();
+    return () => {
+      hasRoom = true;
+      pour();
+    };
+  }
+
   #take(): T[] {
     const { itemsMax, weightMax, weigh } = this.#options;
     const items = this.#items;

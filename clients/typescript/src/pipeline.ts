@@ -57,7 +57,7 @@ export class Pipeline {
     // What takes back goes first: it makes room for what asks, at the locks and within the server's limit for a stream.
     for (const [id, pending] of this.#pending) if (!pending.times) this.#send(id, pending);
     for (const [id, pending] of this.#pending) if (pending.times) this.#send(id, pending);
-    void this.#converse(link, outgoing);
+    this.#converse(link, outgoing);
   }
 
   /** Sends nothing more before `resume`. */
@@ -173,17 +173,19 @@ export class Pipeline {
     if (this.#pending.delete(id) && pending.times) this.#acquires--;
   }
 
-  async #converse(link: Link, outgoing: Outgoing<PipelineCommand>): Promise<void> {
-    try {
-      for await (const { results } of link.pipeline(requests(outgoing), { signal: link.broken })) {
+  #converse(link: Link, outgoing: Outgoing<PipelineCommand>): void {
+    let makeRoom = () => {};
+    const write = link.pipeline({
+      onResponse: ({ results }) => {
         for (const { id, result } of results) this.#onResult(link, Number(id), result);
-      }
-      link.break(new Error('the server ended the pipeline'));
-    } catch (error) {
-      link.break(error);
-    } finally {
-      outgoing.end();
-    }
+      },
+      onRoom: () => makeRoom(),
+      onEnd: (reason) => {
+        outgoing.end();
+        link.break(reason);
+      },
+    });
+    makeRoom = outgoing.pourInto((commands) => write({ commands }));
   }
 
   #onResult(link: Link, id: number, result: Result | undefined): void {
@@ -204,10 +206,6 @@ export class Pipeline {
     this.#forget(id, pending);
     pending.reject(error);
   }
-}
-
-async function* requests(outgoing: Outgoing<PipelineCommand>) {
-  for await (const commands of outgoing.batches()) yield { commands };
 }
 
 /** How long an acquire is to wait. */

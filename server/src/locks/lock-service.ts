@@ -9,8 +9,11 @@ import type {
   ListLocksRequest,
   LockServiceImplementation,
   Owner,
+  PipelineRequest,
+  PipelineResponse,
   WaitForUnlockRequest,
 } from '../gen/stafett/v1/lock.js';
+import type { DirectStreams } from '../rpc/direct-streams.js';
 import type { StafettError } from '../rpc/errors.js';
 import {
   checkDuration,
@@ -46,6 +49,8 @@ export interface LockServiceOptions {
   readonly resumeWindowMs: number;
   /** For what is a defect of ours: logs it and says so to the caller. */
   toStafettError(error: Error): StafettError;
+  /** What carries the messages of pipelines. */
+  readonly pipelines: DirectStreams<PipelineRequest, PipelineResponse>;
 }
 
 type Context = CallContext & { namespace: string };
@@ -90,7 +95,8 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
       const { maxCommandsPerStream: maxInFlight, toStafettError } = options;
       const caller = callerOf(context);
       const generation = generationOf(context);
-      const pipeline = new Pipeline({ engine, acquires, metrics, turns, maxTtlMs, maxInFlight, caller, generation, toStafettError });
+      const parts = { engine, acquires, metrics, turns, maxTtlMs, maxInFlight, caller, generation, toStafettError };
+      const pipeline = new Pipeline(parts, options.pipelines.of(context));
       return pipeline.run(requests, context.signal);
     },
 

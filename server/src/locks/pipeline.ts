@@ -1,6 +1,7 @@
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
+import type { DirectStream } from '../rpc/direct-streams.js';
 import { invalidField, type StafettError, streamLimit } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
 import type { Turns } from '../rpc/turns.js';
@@ -38,25 +39,40 @@ export class Pipeline {
   #results: PipelineResult[] = [];
   /** Acquires under way, to be abandoned when the stream breaks. */
   readonly #acquires = new Map<AcquireListener, string>();
+  readonly #stream: Pick<DirectStream<PipelineRequest, PipelineResponse>, 'open' | 'send'>;
   #inFlight = 0;
   #inputEnded = false;
   #failure: Error | undefined;
+  /** May results be sent? Else they gather. */
+  #hasRoom = true;
+  #sending = false;
   #wake: () => void = () => {};
   #onRead: () => void = () => {};
 
-  constructor(options: PipelineOptions) {
+  constructor(options: PipelineOptions, stream: Pick<DirectStream<PipelineRequest, PipelineResponse>, 'open' | 'send'>) {
     this.#options = options;
+    this.#stream = stream;
+    const fail = (error: Error) => this.#end(error);
+    stream.open((request) => this.#read(request), fail, () => this.#makeRoom()); // biome-ignore format: short
   }
 
-  async *run(requests: AsyncIterable<PipelineRequest>, signal: AbortSignal): AsyncIterable<PipelineResponse> {
+  /** @param input tells its end only. @returns what yields nothing, but ends when the call is over. */
+  run(input: AsyncIterable<unknown>, signal: AbortSignal): AsyncIterable<PipelineResponse> {
+    const next = async () => {
+      await this.#serve(input, signal);
+      return { done: true, value: undefined } as const;
+    };
+    return { [Symbol.asyncIterator]: () => ({ next }) };
+  }
+
+  async #serve(input: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#wake());
-    void this.#read(requests);
+    void this.#awaitEnd(input);
     try {
       while (!signal.aborted) {
-        if (this.#results.length > 0) yield { results: this.#take() };
-        else if (this.#failure) throw this.#failure;
-        else if (this.#inputEnded && this.#inFlight === 0) return;
-        else await this.#somethingNew();
+        if (this.#results.length === 0 && this.#failure) throw this.#failure;
+        if (this.#results.length === 0 && this.#inputEnded && this.#inFlight === 0) return;
+        await this.#somethingNew();
       }
     } finally {
       for (const [listener, lockId] of this.#acquires) this.#options.acquires.abandon(lockId, listener);
@@ -65,20 +81,12 @@ export class Pipeline {
     }
   }
 
-  async #read(requests: AsyncIterable<PipelineRequest>): Promise<void> {
-    try {
-      for await (const { commands } of requests) {
-        if (commands.length > MESSAGE_MAX)
-          throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
-        for (const command of commands) this.#accept(command);
-        if (this.#results.length >= UNREAD_MAX) await this.#readOn();
-        await this.#options.turns.letOthers();
-      }
-    } catch (error) {
-      this.#failure = error as Error;
-    }
-    this.#inputEnded = true;
-    this.#wake();
+  /** Carries out what one message asks for. A promise: not to read the next one yet. */
+  #read({ commands }: PipelineRequest): Promise<void> | undefined {
+    if (commands.length > MESSAGE_MAX) throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
+    for (const command of commands) this.#accept(command);
+    const { turns } = this.#options;
+    return this.#results.length >= UNREAD_MAX ? this.#readOn().then(() => turns.letOthers()) : turns.letOthers();
   }
 
   /** Who does not read what it asked for may not ask for more: else its answers would pile up here. */
@@ -86,6 +94,21 @@ export class Pipeline {
     return new Promise((resolve) => {
       this.#onRead = resolve;
     });
+  }
+
+  async #awaitEnd(input: AsyncIterable<unknown>): Promise<void> {
+    try {
+      for await (const _ of input);
+      this.#end();
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
+  #end(failure?: Error): void {
+    this.#failure ??= failure;
+    this.#inputEnded = true;
+    this.#wake();
   }
 
   #accept(item: PipelineCommand): void {
@@ -133,7 +156,20 @@ export class Pipeline {
   #answer(id: bigint, result: Result): void {
     this.#inFlight--;
     this.#results.push({ id, result });
-    if (this.#results.length === 1) this.#wake();
+    if (this.#sending || !this.#hasRoom) return;
+    this.#sending = true;
+    queueMicrotask(() => this.#send()); // all that one reply of Redis brings goes together
+  }
+
+  #makeRoom(): void {
+    this.#hasRoom = true;
+    this.#send();
+  }
+
+  #send(): void {
+    this.#sending = false;
+    while (this.#hasRoom && this.#results.length > 0) this.#hasRoom = this.#stream.send({ results: this.#take() });
+    if (this.#inputEnded) this.#wake();
   }
 
   #take(): PipelineResult[] {

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type Address, formatAddress } from '../config/types.js';
 import { accessLog } from './access-log.js';
+import type { DirectStreams } from './direct-streams.js';
 import { endAllWhen, endCallsWhen, refuseWhen, type Stopping } from './draining.js';
 import { mapErrors } from './error-mapping.js';
 import { Health, HealthDefinition } from './health.js';
@@ -16,6 +17,8 @@ export interface RpcServerOptions {
   readonly registry: Registry;
   readonly maxMessageBytes: number;
   readonly stopping: Stopping;
+  /** Of the method whose messages go past the middlewares. */
+  readonly direct?: Pick<DirectStreams<never, never>, 'interceptor'>;
 }
 
 interface Service {
@@ -88,8 +91,9 @@ export class RpcServer {
   }
 }
 
-function channelOptions({ maxMessageBytes }: RpcServerOptions) {
+function channelOptions({ maxMessageBytes, direct }: RpcServerOptions) {
   return {
+    interceptors: direct ? [direct.interceptor] : [],
     'grpc.max_receive_message_length': maxMessageBytes,
     // Answers are bounded by page sizes and batch sizes; a list of big locks may still exceed the limit for requests.
     'grpc.max_send_message_length': -1,

@@ -90,6 +90,11 @@ export const refuseMalformed: ServerMiddleware = function refuseMalformedMiddlew
   return call.next(call.request, context);
 };
 
+/** Why a message that came past the middlewares is refused, or undefined if it is none of those. */
+export function malformedRequest(message: unknown, path: string): StafettError | undefined {
+  return message instanceof Malformed ? refusal(message, { path }) : undefined;
+}
+
 async function* checkEach<T>(requests: AsyncIterable<T>, method: MethodDescriptor): AsyncGenerator<T> {
   for await (const request of requests) {
     if (request instanceof Malformed) throw refusal(request, method);
@@ -97,7 +102,7 @@ async function* checkEach<T>(requests: AsyncIterable<T>, method: MethodDescripto
   }
 }
 
-function refusal({ problem }: Malformed, method: MethodDescriptor): StafettError {
+function refusal({ problem }: Malformed, method: Pick<MethodDescriptor, 'path'>): StafettError {
   return invalidField('request', `is not a valid message of ${method.path.slice(1)}: ${problem}`);
 }
 

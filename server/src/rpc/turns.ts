@@ -10,10 +10,11 @@ const BUSY_MS_MAX = 5;
 export class Turns {
   #since = 0;
 
-  /** To be awaited after each message. Lets the others have their turn, if this one takes long already. */
-  async letOthers(): Promise<void> {
-    if (performance.now() - this.#since < BUSY_MS_MAX) return;
-    await nextTurn();
-    this.#since = performance.now();
+  /** To be awaited after each message, if there is something to await. Lets the others have their turn, if this one takes long already. */
+  letOthers(): Promise<void> | undefined {
+    if (performance.now() - this.#since < BUSY_MS_MAX) return undefined;
+    return nextTurn().then(() => {
+      this.#since = performance.now();
+    });
   }
 }
