@@ -167,16 +167,17 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const updateHealth = () => rpc.health.set(readiness().ready);
   connection.onStateChange(updateHealth);
   subscriber.onStateChange(updateHealth);
-  return { connection, subscriber, engine, sessions, instances, peers, settings, rpc, http, stopping, updateHealth };
+  return { connection, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping, updateHealth };
 }
 
 /** From the outside inwards: nobody new, those inside to the end, then what they stood on. */
 async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<void> {
-  const { connection, subscriber, engine, sessions, instances, peers, settings, rpc, http, stopping } = parts;
+  const { connection, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping } = parts;
   rpc.health.set(false); // before the abort, so that watchers of the health still hear of it
   stopping.drain();
   sessions.drain();
   instances.drain();
+  processes.drain();
   const finished = rpc.shutdown().then(() => true);
   if (!(await within(finished, timeoutMs))) {
     logger.warn({ timeoutMs }, 'calls are still under way at the drain timeout, and are told to go elsewhere');

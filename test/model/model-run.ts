@@ -9,6 +9,7 @@ export const LIMITS: HarnessLimits = {
   maxLocksPerSession: 100,
   maxSessions: 100,
   maxNamespaces: 100,
+  maxRuns: 100,
   lockRetentionMs: 10_000,
   expireBudget: 300,
 };

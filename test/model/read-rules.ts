@@ -73,7 +73,7 @@ function sweep({ model, call, choices }: Replay, _: CommandOf<'sweep'>, got: unk
   }
   if (looked < forgotten) throw new Violation(`looked at ${looked} names and forgot ${forgotten}`);
   const { held, waiting } = model.counts();
-  return ['swept', looked, [...model.sessions.keys()].filter((sid) => !isLease(sid)).length, held, waiting];
+  return ['swept', looked, [...model.sessions.keys()].filter((sid) => !isLease(sid)).length, held, waiting, 0, 0];
 }
 
 function byBytes(a: string, b: string): number {

@@ -1,5 +1,6 @@
 import type { AcquireCommand, Command, CommandOf, EventVerb, Verb } from '../../server/src/engine/commands.js';
 import type { ProcessResults } from '../../server/src/engine/process-commands.js';
+import type { RunResults } from '../../server/src/engine/run-commands.js';
 import type { SettingVerb } from '../../server/src/engine/setting-commands.js';
 import { type Acquire, EXPIRED, FORCED, isLease, RELEASED, SESSION_CLOSED, type Session } from '../support/lock-model.js';
 import { READ_RULES } from './read-rules.js';
@@ -12,7 +13,7 @@ import { show, Violation } from './violation.js';
  */
 /** What ends an epoch has tests of its own. */
 type InstanceVerb = 'register_instance' | 'detach_instance' | 'leave_instance' | 'instance' | 'instances' | 'watch_instances';
-export type ModelVerb = Exclude<Verb, 'reopen' | 'claim' | EventVerb | keyof ProcessResults | SettingVerb | InstanceVerb>;
+export type ModelVerb = Exclude<Verb, 'reopen' | 'claim' | EventVerb | keyof ProcessResults | keyof RunResults | SettingVerb | InstanceVerb>;
 
 export type Rule<V extends Verb> = (replay: Replay, command: CommandOf<V>, got: unknown[]) => unknown[];
 type Rules = { [V in ModelVerb]: Rule<V> };

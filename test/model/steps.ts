@@ -112,6 +112,7 @@ export const limits = fc.record({
   maxLocksPerSession: fc.constantFrom(100, 100, 3),
   maxSessions: fc.constantFrom(100, 100, 100, 3),
   maxNamespaces: fc.constant(100),
+  maxRuns: fc.constant(100),
   lockRetentionMs: fc.constantFrom(10_000, 2_000),
   expireBudget: fc.constantFrom(300, 300, 1, 2, 3),
 });

@@ -2,6 +2,7 @@ import { type Channel, createChannel, createClientFactory } from 'nice-grpc';
 import { Metadata } from 'nice-grpc-common';
 import { InstanceServiceDefinition } from '../../server/src/gen/stafett/v1/instance.js';
 import { type Grant, type Lock, LockServiceDefinition, type PastHolder } from '../../server/src/gen/stafett/v1/lock.js';
+import { ProcessServiceDefinition } from '../../server/src/gen/stafett/v1/process.js';
 import { type OpenSessionRequest, SessionServiceDefinition } from '../../server/src/gen/stafett/v1/session.js';
 import { SettingServiceDefinition } from '../../server/src/gen/stafett/v1/setting.js';
 import { type AcquireOptions, acquireRequest, granted, type Outcome, quiet, toOutcome } from './stub-acquire.js';
@@ -35,6 +36,7 @@ export class StubClient {
   readonly sessions;
   readonly settings;
   readonly instances;
+  readonly processes;
 
   /** @param port of a server, or of a proxy before it. */
   constructor(
@@ -51,6 +53,7 @@ export class StubClient {
     this.sessions = factory.create(SessionServiceDefinition, this.#channel, { '*': { metadata } });
     this.settings = factory.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
     this.instances = factory.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
+    this.processes = factory.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
   }
 
   /** Calls under way go on. */

@@ -25,6 +25,7 @@ describe('the configuration', () => {
       maxTtlMs: 30_000,
       lockRetentionMs: 86_400_000,
       maxNamespaces: 1_000,
+      maxRuns: 100_000,
       maxWaitersPerLock: 100_000,
       maxSessions: 100_000,
       maxSettings: 10_000,

@@ -88,6 +88,12 @@ export const VARIABLES = {
   ),
   maxProcesses: variable('STAFETT_MAX_PROCESSES', '10000', integer(1, 1_000_000), 'How many managed processes a namespace may have.'),
   maxWorkers: variable('STAFETT_MAX_WORKERS', '1000', integer(1, 10_000), 'How many workers a managed process may have.'),
+  maxRuns: variable(
+    'STAFETT_MAX_RUNS',
+    '100000',
+    integer(1, 10_000_000),
+    'How many runs a namespace may have, those included that are over and still remembered.',
+  ),
   maxCommandsPerStream: variable(
     'STAFETT_MAX_COMMANDS_PER_STREAM',
     '200000',

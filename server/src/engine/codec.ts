@@ -9,8 +9,8 @@ const packr = new Packr({ useRecords: false, int64AsType: 'number', encodeUndefi
 
 export function encodeBatch(request: BatchRequest): Buffer {
   const { serverId, seen, limits, commands, pass } = request;
-  const { maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs } = limits;
-  const numbers = [maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, EXPIRE_BUDGET];
+  const { maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, maxRuns } = limits;
+  const numbers = [maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, EXPIRE_BUDGET, maxRuns];
   return packr.pack([serverId, seen, numbers, commands, [pass.epoch, pass.run, pass.expected, pass.toleranceMs]]);
 }
 

@@ -3,6 +3,7 @@
  * results are described where they are carried out, in `scripts/*-commands.lua`. Times are Redis' clock, in ms.
  */
 import type { ProcessCommand, ProcessResults } from './process-commands.js';
+import type { RunCommand, RunEvents, RunResults } from './run-commands.js';
 import type { SettingCommand, SettingResults } from './setting-commands.js';
 
 /** [sid, owner, owner of its session, token, since, until] */
@@ -52,6 +53,7 @@ export type Command =
   | ['depart', members: [channel: string, member: string][]]
   | ['presence', channel: string]
   | ProcessCommand
+  | RunCommand
   | SettingCommand;
 
 export type AcquireCommand = [
@@ -102,7 +104,7 @@ export type AcquireResult =
   | ['deadlock', cycle: [name: string, holder: HolderView | false][]];
 
 /** The result of each verb. */
-export interface Results extends ProcessResults, SettingResults {
+export interface Results extends ProcessResults, RunResults, SettingResults {
   open: ['opened', now: number, deadline: number] | ['too_many_sessions'];
   keep: ['alive', deadline: number, revoked: string[]] | ['gone'] | ['unconfirmed'];
   reopen: ['opened', now: number, deadline: number] | ['too_many_sessions'] | ['gone'];
@@ -127,7 +129,6 @@ export interface Results extends ProcessResults, SettingResults {
   instances: ['instances', InstanceView[], last: string, changes: number];
   watch_instances: ['watching', changes: number];
   drain: ['drained', EngineEvent[], nextDeadline: number, left: number];
-  sweep: ['swept', names: number, sessions: number, held: number, waiting: number];
   publish: ['published', offset: number, wasBefore: 0 | 1, epoch: string];
   tails: ['tails', epoch: string, tails: number[], end: number];
   replay: [
@@ -144,6 +145,7 @@ export interface Results extends ProcessResults, SettingResults {
   attend: ['attending', gone: string[], tooMany: string[]];
   depart: ['departed'];
   presence: ['present', members: MemberView[], count: number];
+  sweep: ['swept', looked: number, sessions: number, held: number, waiting: number, running: number, pending: number];
 }
 
 export type Verb = keyof Results;
@@ -152,7 +154,7 @@ export type EventVerb = 'publish' | 'tails' | 'replay' | 'attend' | 'depart' | '
 export type CommandOf<V extends Verb> = Extract<Command, [V, ...unknown[]]>;
 
 /** What happened to the callers of this server, and the arguments of each. See `scripts/events.lua`. */
-export interface EngineEvents {
+export interface EngineEvents extends RunEvents {
   granted: [lockId: string, token: number, since: number, deadline: number];
   dropped: [lockId: string, how: number];
   revoked: [sid: string, lockId: string];
@@ -172,6 +174,7 @@ export interface EngineLimits {
   readonly maxSessions: number;
   readonly lockRetentionMs: number;
   readonly maxNamespaces: number;
+  readonly maxRuns: number;
 }
 
 /** What a server believes when it asks. */

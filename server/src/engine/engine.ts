@@ -117,7 +117,7 @@ export class Engine {
       lockRetentionMs: this.#options.limits.lockRetentionMs,
       send: (commands) => this.#send(epoch, commands),
       onStats: (name, reply) => this.#metrics.onReply(name, reply),
-      onCounts: (name, sessions, held, waiting) => this.#metrics.setCounts(name, sessions, held, waiting),
+      onCounts: (name, counts) => this.#metrics.setCounts(name, counts),
     });
     this.#namespaces.set(namespace, engine);
     engine.setReady(connection.ready);

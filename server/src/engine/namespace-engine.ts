@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { StafettError } from '../rpc/errors.js';
 import { Batcher, type Callback } from './batcher.js';
 import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results, Verb } from './commands.js';
+import type { Counts } from './engine-metrics.js';
 import type { Epoch } from './epoch.js';
 
 /** How often what pub/sub may have lost is looked for, ms. */
@@ -27,7 +28,7 @@ export interface NamespaceEngineOptions {
   readonly lockRetentionMs: number;
   send(commands: Command[]): Promise<BatchReply>;
   onStats(namespace: string, reply: BatchReply): void;
-  onCounts(namespace: string, sessions: number, held: number, waiting: number): void;
+  onCounts(namespace: string, counts: Counts): void;
 }
 
 /**
@@ -108,7 +109,8 @@ export class NamespaceEngine {
     this.#drain(); // also tells the next deadline
     this.submit<'sweep'>(['sweep'], (_, result) => {
       if (!result) return;
-      this.#options.onCounts(this.namespace, result[2], result[3], result[4]);
+      const [, , sessions, held, waiting, running, pending] = result;
+      this.#options.onCounts(this.namespace, { sessions, held, waiting, running, pending });
       if (result[1] >= 100) this.sweep();
     });
   }
@@ -120,13 +122,19 @@ export class NamespaceEngine {
     this.#batcher.close(error);
   }
 
-  #drain(): void {
+  /** Fetches what other servers left for this one. Resolves when that has been told. */
+  catchUp(): Promise<void> {
+    return new Promise((resolve) => this.#drain(resolve));
+  }
+
+  #drain(done: () => void = () => {}): void {
     this.#drainedAt = performance.now();
     this.submit<'drain'>(['drain'], (_, result) => {
-      if (!result) return;
+      if (!result) return done();
       if (Array.isArray(result[1])) for (const event of result[1]) this.deliver(event);
       this.#nextDeadline = result[2];
-      if (result[3] > 0) this.#drain();
+      if (result[3] > 0) this.#drain(done);
+      else done();
     });
   }
 

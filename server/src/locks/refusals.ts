@@ -2,7 +2,7 @@ import { Status } from 'nice-grpc-common';
 import type { AcquireResult, HolderView, LockView } from '../engine/commands.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import { EndReason } from '../gen/stafett/v1/lock.js';
-import { type Metadata, StafettError } from '../rpc/errors.js';
+import { gracePeriod, type Metadata, StafettError } from '../rpc/errors.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import { toHolder } from './lock-views.js';
 
@@ -100,17 +100,6 @@ function tooManyLocks(sid: string): StafettError {
     `session ${sid} has as many grants and waiting acquires as it may have; release some, or raise STAFETT_MAX_LOCKS_PER_SESSION`,
     { session_id: sid },
     RETRY_MS,
-  );
-}
-
-function gracePeriod(leftMs: number): StafettError {
-  return new StafettError(
-    Status.UNAVAILABLE,
-    ErrorReason.GRACE_PERIOD,
-    `Redis lost its data or is new; nothing is granted for another ${Math.ceil(leftMs / 1000)} s, in which those who hold something say so; ` +
-      'try again then, or wait with a wait_timeout',
-    {},
-    leftMs,
   );
 }
 

@@ -60,6 +60,17 @@ export function shuttingDown(): StafettError {
   );
 }
 
+export function gracePeriod(leftMs: number): StafettError {
+  return new StafettError(
+    Status.UNAVAILABLE,
+    ErrorReason.GRACE_PERIOD,
+    `Redis lost its data or is new; nothing is granted for another ${Math.ceil(leftMs / 1000)} s, in which those who hold something say so; ` +
+      'try again then, or wait with a wait_timeout',
+    {},
+    leftMs,
+  );
+}
+
 /** True for what a cancelled call throws: nobody is there any more to hear of it. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';

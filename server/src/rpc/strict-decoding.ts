@@ -13,6 +13,7 @@ import * as events from '../gen/stafett/v1/event.js';
 import * as instances from '../gen/stafett/v1/instance.js';
 import * as locks from '../gen/stafett/v1/lock.js';
 import * as processes from '../gen/stafett/v1/process.js';
+import * as runs from '../gen/stafett/v1/run.js';
 import * as sessions from '../gen/stafett/v1/session.js';
 import * as settings from '../gen/stafett/v1/setting.js';
 import { invalidField, type StafettError } from './errors.js';
@@ -32,7 +33,7 @@ interface Codec {
 
 const GENERATED = [
   ...[durations, masks, structs, timestamps, errors],
-  ...[sessions, locks, processes, events, instances, settings, evaluationV1, evaluationV2, flagSync],
+  ...[sessions, locks, processes, runs, events, instances, settings, evaluationV1, evaluationV2, flagSync],
 ];
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

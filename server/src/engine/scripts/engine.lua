@@ -4,7 +4,7 @@
 -- KEYS: [1] the prefix of the epoch with the namespace's hash tag, e.g. `stafett:{default}:mK3x:`. Every key is this prefix
 --   plus a suffix (see `state.lua`), so all of them live in its slot. [2] the namespace's gate (see `epoch.lua`).
 -- ARGV: [1] MessagePack {server, seen, limits, commands, pass}: the asking server's id, the highest token it has seen,
---   {maxWaiters, maxLocks, maxSessions, retentionMs, expireBudget}, commands {verb, ...} (see the `-commands.lua` files), and
+--   {maxWaiters, maxLocks, maxSessions, retentionMs, expireBudget, maxRuns}, commands {verb, ...} (see the `-commands.lua` files), and
 --   {epoch, run, time expected or 0, tolerance}: what the server believes. If it is mistaken nothing is changed.
 -- Reply: MessagePack {now, 'epoch' or 'clock'}, what the server is mistaken in; else
 --   {now, seq, soonest, more, results, events, stats, grace}: Redis' time in ms; the highest token, 0 if not
@@ -24,6 +24,8 @@
 --@include settings.lua
 --@include epoch.lua
 --@include ../../instances/scripts/instances.lua
+--@include ../../processes/scripts/runs.lua
+--@include ../../processes/scripts/runners.lua
 --@include expiry.lua
 --@include views.lua
 --@include short-way.lua
@@ -45,6 +47,9 @@ do
 end
 do
 --@include ../../processes/scripts/process-commands.lua
+end
+do
+--@include ../../processes/scripts/run-commands.lua
 end
 
 local function run(keys, args)

@@ -1,6 +1,8 @@
 -- What: tells servers what happened to the callers that are connected to them.
 -- Events: {'granted', lock, token, since, expires}, {'dropped', lock, how}, {'revoked', sid, lock},
---   {'unlocked', name, count, past, holder or false}, {'process', name}, {'instance', seq, sid, view or false}.
+--   {'unlocked', name, count, past, holder or false}, {'process', name}, {'instance', seq, sid, view or false},
+--   {'run', view}: it has another state, {'runner', sid}: what it runs has changed, {'run_ended', ref, status, ms that it ran}: only
+--   to the asking server.
 
 local OUTBOX_TTL_MS = 60000
 

@@ -30,6 +30,10 @@ local function endSession(sid, how, budget)
       budget = budget - endAcquire(join(sid, page[2][i]), how)
     end
   until cursor == '0' and call('EXISTS', key) == 0
+  if not isLease(sid) then
+    budget = runs.endSession(sid, how, budget)
+    if not budget then return 0 end
+  end
   call('ZREM', P .. 'deadlines', sid)
   deadlines[sid] = 0
   if not isLease(sid) then

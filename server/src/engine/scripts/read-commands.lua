@@ -50,7 +50,7 @@ commands.list = function(command)
 end
 
 -- {drain} -> {drained, events, next deadline or 0, messages left}: what other servers' calls left for this one, if pub/sub
--- should have lost it, and when the next session runs out
+-- should have lost it, and when the next session runs out or the next run has waited long enough
 commands.drain = function()
   local key = P .. 'outbox:' .. SERVER
   local found = {}
@@ -58,14 +58,19 @@ commands.drain = function()
     for _, event in ipairs(cmsgpack.unpack(message)[2]) do found[#found + 1] = event end
   end
   if #found > 0 then call('LTRIM', key, 1000, -1) end
-  local first = call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')
-  return {'drained', found, tonumber(first[2]) or 0, call('LLEN', key)}
+  local first = tonumber(call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')[2]) or 0
+  local wait = runs.giveUpWaiting()
+  if wait > 0 and (first == 0 or wait < first) then first = wait end
+  return {'drained', found, first, call('LLEN', key)}
 end
 
--- {sweep} -> {swept, names looked at, sessions, names held, waiting}: forgets names that outlived their retention, and who is not present any more
+-- {sweep} -> {swept, names or runs looked at, sessions, names held, waiting, runs running, pending}: forgets names and runs that
+-- outlived their retention, and who is not present any more
 commands.sweep = function()
   local names = call('ZRANGEBYSCORE', P .. 'retention', '-inf', NOW, 'LIMIT', 0, 100)
   for _, name in ipairs(names) do sweepName(name) end
   expirePresence()
-  return {'swept', #names, call('ZCARD', P .. 'sessions'), held, waiting}
+  local looked = math.max(#names, runs.sweep(100))
+  local counts = call('HMGET', P .. 'run-counts', 'running', 'pending')
+  return {'swept', looked, call('ZCARD', P .. 'sessions'), held, waiting, tonumber(counts[1]) or 0, tonumber(counts[2]) or 0}
 end

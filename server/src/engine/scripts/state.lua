@@ -26,6 +26,7 @@
 --   present           zset: channel\0member -> until when it is present (ms)
 -- and those of managed processes (see slots.lua).
 --   setting…          see settings.lua
+--   Those of runs are in runs.lua and runners.lua.
 
 -- Globals are out of reach while a library is loaded, and found by a detour when it runs: the first call makes them locals.
 local function globals()
