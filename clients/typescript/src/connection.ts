@@ -94,6 +94,11 @@ export class Connection {
     return this.#waiting.enter(times, signal).then(() => this.session(times, signal));
   }
 
+  /** The link to a server, if there is one. */
+  get present(): Link | undefined {
+    return this.#link;
+  }
+
   /** The link to a server, when there is one. @throws {StafettError} CONNECTION_FAILED at `giveUpAt`. */
   async link(giveUpAt: number, signal?: AbortSignal): Promise<Link> {
     while (true) {

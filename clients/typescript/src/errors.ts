@@ -18,6 +18,12 @@ export type ClientReason =
   | 'WAIT_TIMEOUT'
   /** FAILED_PRECONDITION: a resource has seen a higher fencing token. */
   | 'STALE_TOKEN'
+  /** UNKNOWN: a run failed; its error is the message, and the run is in `metadata`. */
+  | 'RUN_FAILED'
+  /** CANCELLED: a run was cancelled. Also the reason of the signal of one that is to be. */
+  | 'RUN_CANCELLED'
+  /** ABORTED: the node of a run is gone, and nobody knows how far it came. */
+  | 'RUN_LOST'
   /** RESOURCE_EXHAUSTED: too many acquires of this client wait for an answer. */
   | 'TOO_MANY_PENDING'
   /** UNAVAILABLE: no server could be reached for as long as the caller allows. */

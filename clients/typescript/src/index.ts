@@ -34,6 +34,12 @@ export type {
 } from './process-views.js';
 export type { ManageOptions, Processes, ProcessUpdate } from './processes.js';
 export type { Published } from './publisher.js';
+export type { Run } from './runs/execution.js';
+export type { ListRunsOptions } from './runs/run-calls.js';
+export type { RunDefinition, RunType } from './runs/run-type.js';
+export type { RunProgress, RunStatusName, RunView } from './runs/run-view.js';
+export type { Runs } from './runs/runs.js';
+export type { StartOptions } from './runs/start-run.js';
 export { connect, type Session, type Stafett } from './stafett.js';
 export type { OnSlow, Subscription } from './subscription.js';
 export type { WatchEvent } from './unlock-news.js';

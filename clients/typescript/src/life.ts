@@ -29,6 +29,8 @@ export class SessionLife {
   readonly ttlMs: number;
   /** What is held, by lock id. */
   readonly grants = new Map<string, Held>();
+  /** What this process runs under it. */
+  readonly runs = new Set<{ lose(reason: StafettError): void }>();
   /** The life of Redis' data in which the session is known; '' while it is being asserted. */
   epoch: string;
   highestToken = 0n;
@@ -94,9 +96,11 @@ export class SessionLife {
     this.#lost = reason;
     clearTimeout(this.#timer);
     // Whoever held something has the margin to come to an end before it is given to others.
-    if (this.grants.size > 0) this.#endAt = this.#deadline + this.#options.safetyMarginMs;
+    if (this.grants.size > 0 || this.runs.size > 0) this.#endAt = this.#deadline + this.#options.safetyMarginMs;
     for (const grant of this.grants.values()) grant.lose(reason);
     this.grants.clear();
+    for (const run of this.runs) run.lose(reason);
+    this.runs.clear();
     this.revokedEarly.clear();
     this.#controller?.abort(reason);
     this.#options.onLost(this, reason);

@@ -5,6 +5,7 @@ import { Instances } from './instances/instances.js';
 import { Locks } from './locks.js';
 import { type ConnectOptions, toSettings } from './options.js';
 import { Processes } from './processes.js';
+import { Runs } from './runs/runs.js';
 
 /** This process's session: its liveness in the eyes of the servers. Everything that it holds hangs on it. */
 export class Session {
@@ -54,6 +55,7 @@ export class Stafett implements AsyncDisposable {
   readonly events: Events;
   readonly processes: Processes;
   readonly instances: Instances;
+  readonly runs: Runs;
   readonly #connection: Connection;
 
   /** @internal */
@@ -64,6 +66,7 @@ export class Stafett implements AsyncDisposable {
     this.events = new Events(connection);
     this.processes = new Processes(connection);
     this.instances = new Instances(connection);
+    this.runs = new Runs(connection);
   }
 
   /**
