@@ -6,6 +6,7 @@ import type { SessionLife } from './life.js';
 import { Link } from './link.js';
 import type { Settings } from './options.js';
 import { Pipeline } from './pipeline.js';
+import { Resolver, type Target } from './resolving.js';
 import { confirm, openSession } from './sessions.js';
 import { LinkedSignal } from './signals.js';
 import { type Times, WaitingRoom } from './waiting-room.js';
@@ -151,22 +152,26 @@ export class Connection {
   }
 
   async #maintain(): Promise<void> {
-    const { addresses } = this.#settings;
+    const resolver = new Resolver(this.#settings.addresses, this.#settings.lookup);
     const sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     let failures = 0;
-    for (let turn = 0; !this.#closing.signal.aborted; turn++) {
-      failures = (await this.#serve(addresses[turn % addresses.length] as string)) ? 0 : failures + 1;
-      if (isHopeless(this.#lastError)) this.#waiting.empty(StafettError.from(this.#lastError));
-      const { retryDelayMs } = StafettError.from(this.#lastError);
-      await this.pause(backoffMs({ count: failures, servers: addresses.length, retryDelayMs }));
+    while (!this.#closing.signal.aborted) {
+      const targets = await resolver.targets(); // which may be others each time
+      for (const target of targets) {
+        if (this.#closing.signal.aborted) break;
+        failures = (await this.#serve(target)) ? 0 : failures + 1;
+        if (isHopeless(this.#lastError)) this.#waiting.empty(StafettError.from(this.#lastError));
+        const { retryDelayMs } = StafettError.from(this.#lastError);
+        await this.pause(backoffMs({ count: failures, servers: targets.length, retryDelayMs }));
+      }
     }
     clearInterval(sweeper);
   }
 
   /** Serves over one link from its opening to its end. Was it a good one? */
-  async #serve(address: string): Promise<boolean> {
+  async #serve(target: Target): Promise<boolean> {
     this.#generation++;
-    const link = new Link(address, this.#settings, this.#generation);
+    const link = new Link(target, this.#settings, this.#generation);
     this.#current = link;
     let since = Number.POSITIVE_INFINITY;
     try {

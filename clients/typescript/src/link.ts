@@ -8,6 +8,7 @@ import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafe
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import type { Settings } from './options.js';
 import { openPipeline, type PipelineListener, type WriteRequest } from './pipeline-stream.js';
+import type { Target } from './resolving.js';
 
 /** How soon a silent connection is asked for a sign of life, and how long it may take to give one, ms. */
 const PING_AFTER_MS = 5_000;
@@ -20,16 +21,16 @@ export class Link {
   readonly events: EventServiceClient;
   readonly processes: ProcessServiceClient;
   readonly instances: InstanceServiceClient;
+  readonly address: string;
   readonly #channel: Channel;
   readonly #metadata: Metadata;
   readonly #broken = new AbortController();
 
-  constructor(
-    readonly address: string,
-    settings: Settings,
-    generation: number,
-  ) {
+  constructor({ address, authority }: Target, settings: Settings, generation: number) {
+    this.address = address;
     this.#channel = createChannel(address, credentials(settings), {
+      ...(authority !== undefined && { 'grpc.default_authority': authority }),
+      ...(authority !== undefined && settings.tls && { 'grpc.ssl_target_name_override': authority.replace(/:\d+$/, '') }),
       'grpc.keepalive_time_ms': PING_AFTER_MS,
       'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
       'grpc.max_receive_message_length': -1,

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { type DurationLike, toMs } from './durations.js';
+import { type Lookup, systemLookup } from './resolving.js';
 
 /** How to connect. All of it is optional. */
 export interface ConnectOptions {
@@ -27,6 +28,8 @@ export interface ConnectOptions {
   readonly offlineTimeout?: DurationLike;
   /** Gives up the attempt to connect; later it has no effect. */
   readonly signal?: AbortSignal;
+  /** How the IP addresses of a host's name are found; all of them are tried. Default: as the system does. */
+  readonly lookup?: Lookup;
   /** A token for a server that asks for one. Sent as `authorization: Bearer …`. */
   readonly token?: string;
   /** TLS: `true` for the system's certificate authorities, or PEM texts. Default: none. */
@@ -41,6 +44,7 @@ export interface Settings {
   readonly safetyMarginMs: number;
   readonly connectTimeoutMs: number;
   readonly offlineTimeoutMs: number;
+  readonly lookup: Lookup;
   readonly token: string | undefined;
   readonly tls: ConnectOptions['tls'];
 }
@@ -65,6 +69,7 @@ export function toSettings(address: string | readonly string[], options: Connect
     safetyMarginMs,
     connectTimeoutMs: toMs(options.connectTimeout ?? 10_000, 'connectTimeout'),
     offlineTimeoutMs: options.offlineTimeout === undefined ? Number.POSITIVE_INFINITY : toMs(options.offlineTimeout, 'offlineTimeout'),
+    lookup: options.lookup ?? systemLookup,
     token: options.token,
     tls: options.tls,
   };

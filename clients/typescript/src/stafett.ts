@@ -87,7 +87,8 @@ export class Stafett implements AsyncDisposable {
 
 /**
  * Connects to a Stafett server, or to the first of several that answers; to the next when that fails.
- * @param address `'host:port'`, `'[ipv6]:port'`, or several of them, as a list or separated by commas. They are tried in this order.
+ * @param address `'host:port'`, `'[ipv6]:port'`, or several of them, as a list or separated by commas. They are tried in this order,
+ * and so are all the IP addresses of a host's name.
  * @throws {StafettError} CONNECTION_FAILED when none answers within the `connectTimeout`; what a server says when it refuses us
  * for good, e.g. INVALID_FIELD for a `ttl` beyond its `max_ttl`.
  * @throws {TypeError} for an option that is wrong, naming it.
