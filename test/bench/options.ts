@@ -32,7 +32,7 @@ export const usage = `npm run bench -- [options]
 /** A wrong command line; the message says what is wrong. */
 export class UsageError extends Error {}
 
-const defaults = { runs: 3, seconds: 3, warmupMs: 1000 };
+const defaults = { runs: 3, seconds: 3, warmupMs: 2000 };
 const quickly = { runs: 1, seconds: 1, warmupMs: 500 };
 
 /** Parses the command line; undefined: show the usage. */

@@ -55,13 +55,25 @@ export class Epoch {
   }
 
   /** What to show to Redis, and the prefix of the keys. Learns it first, or begins an epoch, if need be. @throws {StafettError} REDIS_UNAVAILABLE */
-  async pass(): Promise<Pass & { prefix: string }> {
-    while (this.#id === '' || this.#run !== this.#options.connection.run) {
+  pass(): (Pass & { prefix: string }) | Promise<Pass & { prefix: string }> {
+    return this.#isKnown ? this.#pass() : this.#passAfterEntering();
+  }
+
+  get #isKnown(): boolean {
+    return this.#id !== '' && this.#run === this.#options.connection.run;
+  }
+
+  async #passAfterEntering(): Promise<Pass & { prefix: string }> {
+    while (!this.#isKnown) {
       this.#entering ??= this.#enter().finally(() => {
         this.#entering = undefined;
       });
       await this.#entering;
     }
+    return this.#pass();
+  }
+
+  #pass(): Pass & { prefix: string } {
     const prefix = epochPrefix(this.#options.namespace, this.#id);
     return { prefix, epoch: this.#id, run: this.#run, expected: this.#options.clock.expected(), toleranceMs: TOLERANCE_MS };
   }
