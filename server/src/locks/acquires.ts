@@ -67,7 +67,7 @@ export class Acquires {
     }
     if (pending) {
       pending.plan = plan;
-      pending.answered = false;
+      pending.answered = pending.left = false;
       pending.early = undefined;
       pending.startedAt = performance.now();
       this.#disarm(pending);
