@@ -27,11 +27,10 @@ import { createInstanceService } from './instances/instance-service.js';
 import { Peers } from './instances/peers.js';
 import { createLockService } from './locks/lock-service.js';
 import { createProcessService } from './processes/process-service.js';
-import { RedisConnection } from './redis/connection.js';
+import { createRedis, missingMasters } from './redis/create-redis.js';
 import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.js';
 import { addRedisMetrics } from './redis/redis-metrics.js';
-import { Subscriber } from './redis/subscriber.js';
-import { describeTarget, parseRedisTarget } from './redis/target.js';
+import { describeTarget, parseRedisTarget, type RedisTarget } from './redis/target.js';
 import { DirectStreams } from './rpc/direct-streams.js';
 import { Stopping } from './rpc/draining.js';
 import { reportDefect } from './rpc/error-mapping.js';
@@ -70,7 +69,7 @@ export function createApp(config: Config, logger: Logger, version: string): App 
     if (config.redisTarget === undefined) embedded = await startEmbeddedRedis({ logger });
     const target = config.redisTarget ?? parseRedisTarget((embedded as EmbeddedRedis).url);
     parts = assemble(config, logger, version, target);
-    await Promise.all([parts.connection.connect(), parts.subscriber.connect()]);
+    await Promise.all([parts.masters.connect(), parts.subscriber.connect()]);
     await parts.settings.start();
     await parts.engine.start();
     parts.settings.openSaved();
@@ -111,16 +110,14 @@ function reachable({ host, port }: Address): Address {
 
 type Parts = ReturnType<typeof assemble>;
 
-function assemble(config: Config, logger: Logger, version: string, target: ConstructorParameters<typeof RedisConnection>[0]['target']) {
+function assemble(config: Config, logger: Logger, version: string, target: RedisTarget) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const stopping = new Stopping();
-  const connection = new RedisConnection({ target, logger });
-  const subscriber = new Subscriber({ target, logger });
-  addRedisMetrics(registry, { commands: connection, subscriptions: subscriber });
-
   const redisIsNew = config.redisTarget === undefined || config.redisIsNew;
-  const engine = new Engine({ connection, subscriber, logger, registry, limits: config, maxTtlMs: config.maxTtlMs, redisIsNew });
+  const { masters, subscriber } = createRedis(target, logger, redisIsNew);
+  addRedisMetrics(registry, masters, subscriber);
+  const engine = new Engine({ masters, subscriber, logger, registry, limits: config, maxTtlMs: config.maxTtlMs, redisIsNew });
   const sessions = createSessionService({ engine, maxTtlMs: config.maxTtlMs });
   const toStafettError = (error: Error) => (error instanceof StafettError ? error : reportDefect(logger, 'pipeline', error));
   const pipelines = new DirectStreams<PipelineRequest, PipelineResponse>(`/${LockServiceDefinition.fullName}/Pipeline`, registry);
@@ -131,7 +128,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
 
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
   const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
-  const peers = new Peers({ serverId: engine.serverId, connection, logger });
+  const peers = new Peers({ serverId: engine.serverId, masters, logger });
   const instances = createInstanceService({ ...config, engine, peers, registry });
 
   const sse = { corsOrigins: config.corsOrigins, heartbeatMs: config.sseHeartbeatMs };
@@ -139,9 +136,10 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
   const readiness = (): Readiness => {
     const reasons = [
       ...(stopping.draining.aborted ? ['the server is stopping'] : []),
-      ...(connection.ready && subscriber.ready ? [] : ['Redis cannot be reached']),
+      ...(masters.all.some(({ ready }) => ready) && subscriber.ready ? [] : ['Redis cannot be reached']),
     ];
-    return { ready: reasons.length === 0, reasons };
+    const warnings = missingMasters(masters);
+    return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
   };
   const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping, direct: pipelines }, [
     service(SessionServiceDefinition, sessions),
@@ -165,14 +163,14 @@ function assemble(config: Config, logger: Logger, version: string, target: Const
     },
   });
   const updateHealth = () => rpc.health.set(readiness().ready);
-  connection.onStateChange(updateHealth);
+  masters.onChange(updateHealth);
   subscriber.onStateChange(updateHealth);
-  return { connection, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping, updateHealth };
+  return { masters, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping, updateHealth };
 }
 
 /** From the outside inwards: nobody new, those inside to the end, then what they stood on. */
 async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<void> {
-  const { connection, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping } = parts;
+  const { masters, subscriber, engine, sessions, instances, peers, settings, processes, rpc, http, stopping } = parts;
   rpc.health.set(false); // before the abort, so that watchers of the health still hear of it
   stopping.drain();
   sessions.drain();
@@ -187,7 +185,7 @@ async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<v
   await settings.close();
   engine.close();
   peers.close();
-  connection.close();
+  masters.close();
   subscriber.close();
   await http.close();
 }

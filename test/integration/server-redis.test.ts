@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ErrorReason } from '../../server/src/gen/stafett/v1/error.js';
 import { checkVersion, RedisConnection } from '../../server/src/redis/connection.js';
 import { Subscriber } from '../../server/src/redis/subscriber.js';
-import { parseRedisTarget } from '../../server/src/redis/target.js';
+import { type MasterTarget, parseRedisTarget } from '../../server/src/redis/target.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 
@@ -19,6 +19,10 @@ redis.register_function('echo_1', function(keys, args)
 end)`,
 };
 
+function masterAt(url: string): MasterTarget {
+  return parseRedisTarget(url) as MasterTarget;
+}
+
 let redis: TestRedis;
 let log: { level: number; msg: string }[];
 let connection: RedisConnection;
@@ -29,7 +33,7 @@ const logger = pino({ level: 'debug' }, { write: (line: string) => void log.push
 beforeEach(async () => {
   log = [];
   redis = await startRedis();
-  const options = { target: parseRedisTarget(redis.url), logger };
+  const options = { target: masterAt(redis.url), logger };
   connection = new RedisConnection(options);
   subscriber = new Subscriber(options);
   await Promise.all([connection.connect(), subscriber.connect()]);
@@ -162,7 +166,7 @@ describe('the first connect', () => {
   afterEach(() => silent?.close());
 
   it('names the address, the problem and what to do, but not the password', async () => {
-    const target = parseRedisTarget('redis://u:geheim@127.0.0.1:1/2');
+    const target = masterAt('redis://u:geheim@127.0.0.1:1/2');
     const error = await new RedisConnection({ target, logger, connectTimeoutMs: 200 }).connect().catch((refusal: Error) => refusal);
     expect(error).toMatchObject({
       message: expect.stringMatching(/^no Redis at redis:\/\/127\.0\.0\.1:1\/2 within 0\.2 s .*ECONNREFUSED.*REDIS_URL/),
@@ -173,13 +177,13 @@ describe('the first connect', () => {
   it('gives up on something that accepts and does not answer', async () => {
     silent = createServer();
     await new Promise<void>((resolve) => silent?.listen(0, '127.0.0.1', resolve));
-    const target = parseRedisTarget(`redis://127.0.0.1:${(silent.address() as { port: number }).port}`);
+    const target = masterAt(`redis://127.0.0.1:${(silent.address() as { port: number }).port}`);
     await expect(new RedisConnection({ target, logger, connectTimeoutMs: 200 }).connect()).rejects.toThrow('no answer');
   });
 
   it('says at once that Redis refuses the log-in', async () => {
     await connection.command('CONFIG', 'SET', 'requirepass', 'right');
-    const target = parseRedisTarget(redis.url);
+    const target = masterAt(redis.url);
     await expect(new RedisConnection({ target, logger }).connect()).rejects.toThrow(/refuses the log-in .*NOAUTH/);
   });
 

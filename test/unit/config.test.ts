@@ -161,6 +161,21 @@ describe('REDIS_URL', () => {
       },
     ],
     ['rediss+sentinel://a/main', { kind: 'sentinel', sentinels: [{ host: 'a', port: 26379 }], master: 'main', tls: true, db: 0 }],
+    [
+      'redis+cluster://u:p%40@a,[::1]:5,b:7001/',
+      {
+        kind: 'cluster',
+        nodes: [
+          { host: 'a', port: 6379 },
+          { host: '::1', port: 5 },
+          { host: 'b', port: 7001 },
+        ],
+        tls: false,
+        username: 'u',
+        password: 'p@',
+      },
+    ],
+    ['rediss+cluster://:p@a', { kind: 'cluster', nodes: [{ host: 'a', port: 6379 }], tls: true, password: 'p' }],
     ['unix:/run/redis.sock', { kind: 'unix', path: '/run/redis.sock' }],
   ])('%s is understood', (url, target) => {
     expect(parseConfig({ REDIS_URL: url }).redisTarget).toEqual(target);
@@ -171,7 +186,11 @@ describe('REDIS_URL', () => {
     ['redis+sentinel://a,,b/main', 'is no host[:port] of a sentinel'],
     ['redis+sentinel://a/main/x', 'must be a number'],
     ['redis+sentinel://a/main?x=1', 'takes no parameters'],
-    ['redis+cluster://a,b', 'not yet supported by this version'],
+    ['redis+cluster://', 'must name nodes'],
+    ['redis+cluster://a,,b', 'is no host[:port] of a node'],
+    ['redis+cluster://a:65536', 'is no host[:port] of a node'],
+    ['redis+cluster://a,b/1', 'a cluster has no databases'],
+    ['redis+cluster://a?x=1', 'takes no parameters'],
     ['http://h', 'must be redis://'],
     ['h:6379', 'must be redis://'],
     ['redis:///', 'names no host'],
@@ -184,12 +203,16 @@ describe('REDIS_URL', () => {
     expect(problemsOf({ REDIS_URL: url })[0]).toContain(problem);
   });
 
-  it.each(['http://u:geheim@h', 'redis://u:geheim#@h', 'redis://u:ge@geheim@h/x', 'redis+sentinel://:geheim@h', 'redis://u:geheim@h/1'])(
-    'is never shown with its password: %s',
-    (url) => {
-      expect([...problemsOf({ REDIS_URL: url }), describeConfig({ REDIS_URL: url })].join('\n')).not.toContain('geheim');
-    },
-  );
+  it.each([
+    'http://u:geheim@h',
+    'redis://u:geheim#@h',
+    'redis://u:ge@geheim@h/x',
+    'redis+sentinel://:geheim@h',
+    'redis+cluster://:geheim@h/1',
+    'redis://u:geheim@h/1',
+  ])('is never shown with its password: %s', (url) => {
+    expect([...problemsOf({ REDIS_URL: url }), describeConfig({ REDIS_URL: url })].join('\n')).not.toContain('geheim');
+  });
 });
 
 describe('what is written about the configuration', () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { RedisClock } from '../../server/src/engine/redis-clock.js';
+import { RedisClock } from '../../server/src/redis/redis-clock.js';
 
 const REDIS = 1_700_000_000_000;
 const TOLERANCE_MS = 200;

@@ -85,7 +85,8 @@ export function redisUrl() {
   });
   return {
     allowed:
-      '`redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port],…/master[/db]`, `rediss://…`, `rediss+sentinel://…`, `unix:///path`',
+      '`redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port],…/master[/db]`, `redis+cluster://[user:password@]host[:port],…`, ' +
+      'the same with `rediss` (TLS), `unix:///path`',
     schema,
   };
 }

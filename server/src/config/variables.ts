@@ -37,7 +37,7 @@ export const VARIABLES = {
       'REDIS_URL',
       undefined,
       redisUrl(),
-      'The Redis or Valkey that keeps the state. Unset: an embedded one, a private child process without a disk, which ends with the server.',
+      'The Redis or Valkey that keeps the state: one, the master that sentinels name, or a cluster. Unset: an embedded one, a private child process without a disk, which ends with the server.',
     ),
     secret: true,
   },

@@ -2,26 +2,28 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { RedisConnection } from '../redis/connection.js';
-import { NAMESPACES_KEY, parseEpochPrefix, parseWitness, serverChannel, WITNESS_KEY } from '../redis/keys.js';
+import { NAMESPACES_KEY, parseEpochPrefix, serverChannel } from '../redis/keys.js';
+import type { Masters } from '../redis/masters.js';
+import { isOnTheMove } from '../redis/redirection.js';
 import { type Library, loadLibrary } from '../redis/scripts.js';
+import { slotOf } from '../redis/slots.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
 import { decodeBatch, decodeMessage, encodeBatch } from './codec.js';
-import type { BatchReply, Command, EngineLimits, Pass } from './commands.js';
+import type { BatchReply, Command, EngineLimits } from './commands.js';
 import { EngineMetrics } from './engine-metrics.js';
-import { Epoch } from './epoch.js';
+import { Epoch, type FullPass } from './epoch.js';
+import { LossWatch } from './loss-watch.js';
 import { NamespaceEngine } from './namespace-engine.js';
-import { RedisClock } from './redis-clock.js';
 
 /** How often a Redis that refuses to work is told, ms. */
 const WARN_EVERY_MS = 5_000;
-/** How often to look whether Redis has lost its data, ms. */
-const WITNESS_MS = 1_000;
 /** How often namespaces that other servers began to use are looked up, ms. */
 const NAMESPACES_MS = 60_000;
+const NAMESPACES_SLOT = slotOf(NAMESPACES_KEY);
 
 export interface EngineOptions {
-  readonly connection: RedisConnection;
+  readonly masters: Masters;
   readonly subscriber: Subscriber;
   readonly logger: Logger;
   readonly registry: Registry;
@@ -41,12 +43,11 @@ export class Engine {
   readonly #metrics: EngineMetrics;
   readonly #stops: (() => unknown)[] = [];
   readonly #listeners: ((engine: NamespaceEngine) => void)[] = [];
-  readonly #clock = new RedisClock();
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
   #seen = 0;
   #closed = false;
-  /** When it was asked last, Redis had what was written in this life of its data. */
-  #witnessed = false;
+  /** Where the set of namespaces is can be reached. */
+  #canRegister = false;
   #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: EngineOptions) {
@@ -55,23 +56,19 @@ export class Engine {
   }
 
   async start(): Promise<void> {
-    const { connection, subscriber } = this.#options;
-    this.#clock.belongsTo(connection.run);
+    const { masters, subscriber } = this.#options;
     this.#stops.push(await subscriber.subscribe(serverChannel(this.serverId), (message) => this.#onMessage(message)));
     this.#stops.push(subscriber.onReconnect(() => this.#forAll((engine) => engine.recheck())));
-    this.#stops.push(
-      connection.onStateChange((ready) => {
-        if (ready) this.#clock.belongsTo(connection.run);
-        this.#forAll((engine) => engine.setReady(ready));
-        if (ready) this.#register([...this.#namespaces.keys()]);
-      }),
-    );
-    await this.#adoptNamespaces();
+    this.#stops.push(masters.onChange(() => this.#onMasters()));
+    await this.#adoptNamespaces().catch((error) => {
+      if (!masters.cluster) throw error; // there others may have something to do
+    });
+    this.#canRegister = this.#registrar.ready;
     const adoption = setInterval(() => this.#adoptNamespaces().catch(() => {}), NAMESPACES_MS).unref();
-    const witnessing = setInterval(() => this.#askWitness().catch(() => {}), WITNESS_MS).unref();
+    const lossWatch = new LossWatch(masters, this.#namespaces);
     this.#stops.push(
       () => clearInterval(adoption),
-      () => clearInterval(witnessing),
+      () => lossWatch.stop(),
     );
   }
 
@@ -100,13 +97,12 @@ export class Engine {
   }
 
   #open(namespace: string): NamespaceEngine {
-    const { connection, logger, maxTtlMs, redisIsNew } = this.#options;
+    const { masters, logger, maxTtlMs, redisIsNew } = this.#options;
     const epoch: Epoch = new Epoch({
       namespace,
-      connection,
+      masters,
       logger,
       redisIsNew,
-      clock: this.#clock,
       library: this.#library,
       graceMs: maxTtlMs,
       onChange: () => engine.onNewEpoch(),
@@ -115,14 +111,29 @@ export class Engine {
       namespace,
       epoch,
       lockRetentionMs: this.#options.limits.lockRetentionMs,
-      send: (commands) => this.#send(epoch, commands),
+      send: async (commands) => {
+        try {
+          return await this.#send(epoch, commands);
+        } catch (error) {
+          await this.#onRefusal(epoch, error);
+          throw error;
+        }
+      },
       onStats: (name, reply) => this.#metrics.onReply(name, reply),
       onCounts: (name, counts) => this.#metrics.setCounts(name, counts),
     });
     this.#namespaces.set(namespace, engine);
-    engine.setReady(connection.ready);
+    engine.follow();
     for (const listener of this.#listeners) listener(engine);
     return engine;
+  }
+
+  /** A master is there or not any more, or slots have another one. */
+  #onMasters(): void {
+    this.#forAll((engine) => engine.follow());
+    const could = this.#canRegister;
+    this.#canRegister = this.#registrar.ready;
+    if (this.#canRegister && !could) this.#register([...this.#namespaces.keys()]);
   }
 
   /** Asks again as long as what this server believes turns out to be mistaken. */
@@ -132,14 +143,16 @@ export class Engine {
       const pass = found instanceof Promise ? await found : found; // a promise each time would cost
       const sentAt = performance.now();
       const batch = encodeBatch({ serverId: this.serverId, seen: this.#seen, limits: this.#options.limits, commands, pass });
-      const reply = decodeBatch(await this.#call([pass.prefix, epoch.gate], batch));
+      const keys = [pass.prefix, epoch.gate];
+      const reply = decodeBatch((await pass.connection.callFunction(this.#library, '', keys, [batch])) as Buffer);
       const receivedAt = performance.now();
       if ('mistaken' in reply) {
         if (reply.mistaken === 'epoch') epoch.doubt(pass.epoch);
         else await this.#lookAtClock(pass);
         continue;
       }
-      this.#clock.observe(reply.now, sentAt, receivedAt);
+      epoch.confirm(sentAt);
+      pass.connection.clock.observe(reply.now, sentAt, receivedAt);
       if (reply.seq > this.#seen) this.#seen = reply.seq;
       this.#metrics.onBatch(commands.length, receivedAt - sentAt);
       return reply;
@@ -147,35 +160,28 @@ export class Engine {
   }
 
   /** A call that came late looks like a clock that was set. Only if it was, the deadlines in Redis are void. */
-  async #lookAtClock({ run, toleranceMs }: Pass): Promise<void> {
-    const { connection, logger } = this.#options;
+  async #lookAtClock({ connection, run, toleranceMs }: FullPass): Promise<void> {
+    const { clock } = connection;
     const sentAt = performance.now();
-    const [seconds, micros] = await connection.command<[string, string]>('TIME');
+    const now = await connection.time();
     const receivedAt = performance.now();
-    const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
     if (connection.run !== run) return;
-    if (!this.#clock.wasSet(now, sentAt, receivedAt, toleranceMs)) {
-      this.#clock.observe(now, sentAt, receivedAt);
+    if (!clock.wasSet(now, sentAt, receivedAt, toleranceMs)) {
+      clock.observe(now, sentAt, receivedAt);
       return;
     }
-    logger.warn({ byMs: now - this.#clock.expected() }, 'the clock of Redis was set; all namespaces begin a new epoch');
-    this.#clock.forget();
-    for (const { epoch } of this.#namespaces.values()) epoch.replace();
+    this.#options.logger.warn({ byMs: now - clock.expected() }, 'the clock of Redis was set; all its namespaces begin a new epoch');
+    clock.forget();
+    for (const { epoch } of this.#namespaces.values()) if (epoch.connection === connection) epoch.replace();
   }
 
-  async #call(keys: string[], batch: Buffer): Promise<Buffer> {
-    const { connection, logger } = this.#options;
-    try {
-      return (await connection.callFunction(this.#library, '', keys, [batch])) as Buffer;
-    } catch (error) {
-      // The loss of a connection is told where it happens; this is a Redis that is there and refuses to work.
-      if (connection.ready && performance.now() - this.#warnedAt > WARN_EVERY_MS) {
-        this.#warnedAt = performance.now();
-        const cause = error instanceof Error ? error.cause : undefined;
-        logger.warn({ problem: cause instanceof Error ? cause.message : String(error) }, 'Redis refuses to work; trying again');
-      }
-      throw error;
-    }
+  /** The loss of a connection is told where it happens; this is a Redis that is there and refuses to work, or to work now. */
+  async #onRefusal(epoch: Epoch, error: unknown): Promise<void> {
+    if (isOnTheMove(error)) await epoch.suspend().catch(() => {}); // who is refused next tries again
+    if (!epoch.connection.ready || performance.now() - this.#warnedAt <= WARN_EVERY_MS) return;
+    this.#warnedAt = performance.now();
+    const cause = error instanceof Error ? error.cause : undefined;
+    this.#options.logger.warn({ problem: cause instanceof Error ? cause.message : String(error) }, 'Redis refuses to work; trying again');
   }
 
   #onMessage(message: Buffer): void {
@@ -188,24 +194,20 @@ export class Engine {
 
   /** Namespaces of earlier or other servers may hold what only time can end: somebody has to look. */
   async #adoptNamespaces(): Promise<void> {
-    const names = await this.#options.connection.command<string[]>('SMEMBERS', NAMESPACES_KEY);
+    const names = await this.#registrar.command<string[]>('SMEMBERS', NAMESPACES_KEY);
     for (const name of names) {
       if (!this.#closed && !this.#namespaces.has(name)) this.#open(name);
     }
   }
 
-  /** A flush breaks no connection. Who has nothing to ask would hear of it only at the next keepalive. */
-  async #askWitness(): Promise<void> {
-    const { connection } = this.#options;
-    if (this.#namespaces.size === 0 || !connection.ready) return;
-    const before = this.#witnessed;
-    this.#witnessed = parseWitness(await connection.command<string | null>('GET', WITNESS_KEY))?.run === connection.run;
-    if (before && !this.#witnessed) this.#forAll((engine) => engine.sweep());
+  /** Who has the set of namespaces. */
+  get #registrar(): RedisConnection {
+    return this.#options.masters.at(NAMESPACES_SLOT);
   }
 
   #register(names: string[]): void {
     if (names.length === 0) return;
-    this.#options.connection.command('SADD', NAMESPACES_KEY, ...names).catch((error) => {
+    this.#registrar.command('SADD', NAMESPACES_KEY, ...names).catch((error) => {
       this.#options.logger.debug({ err: error }, 'could not note the namespace; will be tried on reconnect');
     });
   }

@@ -1,19 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { RedisConnection } from '../redis/connection.js';
-import { epochPrefix, formatWitness, gateKey, namespacePrefix, parseWitness, WITNESS_KEY, type Witness } from '../redis/keys.js';
+import { epochPrefix, gateKey, namespacePrefix } from '../redis/keys.js';
+import type { Masters } from '../redis/masters.js';
 import type { Library } from '../redis/scripts.js';
+import { slotOf } from '../redis/slots.js';
 import type { Pass } from './commands.js';
+import { firstGraceUntil, testify } from './first-grace.js';
 import { removeOldEpochs } from './old-epochs.js';
-import type { RedisClock } from './redis-clock.js';
 
 /** By how much a call may come earlier or later than expected before the clock of Redis is looked at, ms: less than any client's margin. */
 const TOLERANCE_MS = 200;
 
 export interface EpochOptions {
   readonly namespace: string;
-  readonly connection: RedisConnection;
-  readonly clock: RedisClock;
+  readonly masters: Masters;
   readonly library: Library;
   readonly logger: Logger;
   /** How long a session may outlive the loss of Redis' data, ms. */
@@ -22,6 +23,12 @@ export interface EpochOptions {
   readonly redisIsNew: boolean;
   /** There is another one than before: whatever Redis knew of the namespace is gone. */
   onChange(): void;
+}
+
+/** What to show to Redis, to which one, and the prefix of the keys. */
+export interface FullPass extends Pass {
+  readonly prefix: string;
+  readonly connection: RedisConnection;
 }
 
 /**
@@ -38,10 +45,19 @@ export class Epoch {
   #last = '';
   /** One that has to go, though Redis has it. */
   #replaced = '';
+  /** When Redis agreed last, by `performance.now()`. */
+  #confirmedAt = 0;
+  readonly #slot: number;
   #entering: Promise<void> | undefined;
 
   constructor(options: EpochOptions) {
     this.#options = options;
+    this.#slot = slotOf(namespacePrefix(options.namespace));
+  }
+
+  /** The master that has the namespace now. */
+  get connection(): RedisConnection {
+    return this.#options.masters.at(this.#slot);
   }
 
   /** The last one that this server believed in; '' before the first. */
@@ -54,16 +70,16 @@ export class Epoch {
     return gateKey(this.#options.namespace);
   }
 
-  /** What to show to Redis, and the prefix of the keys. Learns it first, or begins an epoch, if need be. @throws {StafettError} REDIS_UNAVAILABLE */
-  pass(): (Pass & { prefix: string }) | Promise<Pass & { prefix: string }> {
+  /** Learns it first, or begins an epoch, if need be. @throws {StafettError} REDIS_UNAVAILABLE */
+  pass(): FullPass | Promise<FullPass> {
     return this.#isKnown ? this.#pass() : this.#passAfterEntering();
   }
 
   get #isKnown(): boolean {
-    return this.#id !== '' && this.#run === this.#options.connection.run;
+    return this.#id !== '' && this.#run === this.connection.run;
   }
 
-  async #passAfterEntering(): Promise<Pass & { prefix: string }> {
+  async #passAfterEntering(): Promise<FullPass> {
     while (!this.#isKnown) {
       this.#entering ??= this.#enter().finally(() => {
         this.#entering = undefined;
@@ -73,9 +89,15 @@ export class Epoch {
     return this.#pass();
   }
 
-  #pass(): Pass & { prefix: string } {
+  #pass(): FullPass {
+    const { connection } = this;
     const prefix = epochPrefix(this.#options.namespace, this.#id);
-    return { prefix, epoch: this.#id, run: this.#run, expected: this.#options.clock.expected(), toleranceMs: TOLERANCE_MS };
+    return { prefix, connection, epoch: this.#id, run: this.#run, expected: connection.clock.expected(), toleranceMs: TOLERANCE_MS };
+  }
+
+  /** Redis carried out what was sent then, by `performance.now()`. */
+  confirm(sentAt: number): void {
+    this.#confirmedAt = sentAt;
   }
 
   /** Redis has another epoch than this one, or none. */
@@ -89,14 +111,29 @@ export class Epoch {
     this.#id = '';
   }
 
+  /**
+   * The slot is being moved to another master. Lets no server go on in this epoch before one has looked whether all of it arrived: also if the
+   * move is given up half way. Whoever is refused because of the move calls this.
+   */
+  async suspend(): Promise<void> {
+    await this.#options.masters.cluster?.toKey(this.#slot, 'HDEL', this.gate, 'run');
+  }
+
+  /** Does Redis know of any epoch? @throws {StafettError} REDIS_UNAVAILABLE, also while the slot is on the move */
+  async isThere(): Promise<boolean> {
+    return (await this.connection.command<number>('EXISTS', namespacePrefix(this.#options.namespace), this.gate)) > 0;
+  }
+
   async #enter(): Promise<void> {
-    const { namespace, connection, library, logger, onChange } = this.#options;
+    const { namespace, library, logger, graceMs, onChange } = this.#options;
+    const { connection } = this;
     const { run } = connection;
     const own = randomBytes(6).toString('base64url');
-    const firstUntil = this.#last === '' ? await this.#firstGraceUntil(run) : '';
-    const args = [this.#replaced, run, own, this.#options.graceMs, firstUntil, namespacePrefix(namespace)];
-    const reply = await connection.callFunction(library, 'epoch', [this.gate], args);
-    if (connection.run !== run) return; // and asks the next one
+    const firstUntil = this.#last === '' ? await firstGraceUntil(connection, { ...this.#options, slot: this.#slot }) : '';
+    const whole = await this.#whatCameWhole(connection);
+    const args = [this.#replaced, run, own, graceMs, firstUntil, ...whole];
+    const reply = await connection.callFunction(library, 'epoch', [namespacePrefix(namespace), this.gate], args);
+    if (connection !== this.connection || connection.run !== run) return; // and asks the next one
     const [id = '', graceUntil = '0', , now = '0'] = (reply as Buffer[]).map(String);
     this.#id = id;
     this.#run = run;
@@ -108,42 +145,28 @@ export class Epoch {
       const facts = { namespace, epoch: id, graceMs: graceLeftMs };
       if (graceLeftMs === 0) logger.debug(facts, 'the first epoch of the namespace begins');
       else logger.warn(facts, 'Redis may have lost data: a new epoch begins; until the grace period is over nothing new is granted');
-      await this.#testify({ run, graceUntil: Number(graceUntil) }).catch(() => {}); // without it the next namespace waits in vain
+      // Without it the next namespace waits in vain.
+      if (!this.#options.masters.cluster) await testify(connection, { run, graceUntil: Number(graceUntil) }).catch(() => {});
       this.#tidyUp();
     }
     if (before !== '' && before !== id) onChange();
   }
 
-  /** For the namespaces that begin after this one. */
-  async #testify(own: Witness): Promise<void> {
-    const other = await this.#witness();
-    if (other?.run === own.run && other.graceUntil >= own.graceUntil) return;
-    await this.#options.connection.command('SET', WITNESS_KEY, formatWitness(own));
-  }
-
-  async #witness(): Promise<Witness | undefined> {
-    return parseWitness(await this.#options.connection.command<string | null>('GET', WITNESS_KEY));
+  /** The epoch that has moved here with its slot, and the process where it was: if it is known that nothing of it was lost. */
+  async #whatCameWhole(connection: RedisConnection): Promise<[epoch: string, from: string]> {
+    const { masters } = this.#options;
+    if (!masters.cluster) return ['', ''];
+    await this.isThere(); // is refused while the slot is on the move
+    const [id, run, last] = await connection.command<(string | null)[]>('HMGET', this.gate, 'id', 'run', 'last');
+    if (!id || !last || id !== this.#last || run === connection.run) return ['', ''];
+    return (await masters.cluster.cameWhole(this.#slot, last, this.#confirmedAt)) ? [id, last] : ['', ''];
   }
 
   /** In the background; what fails is done when the next epoch begins. */
   #tidyUp(): void {
-    const { connection, namespace, logger } = this.#options;
-    removeOldEpochs(connection, namespace).catch((error: Error) => {
+    const { namespace, logger } = this.#options;
+    removeOldEpochs(this.connection, namespace).catch((error: Error) => {
       logger.debug({ namespace, problem: error.message }, 'could not remove all that is left of old epochs');
     });
-  }
-
-  /**
-   * Until when a namespace that neither Redis nor this server has heard of has its grace period, by the clock of Redis, ms; 0 if it
-   * cannot have been used before.
-   */
-  async #firstGraceUntil(run: string): Promise<number> {
-    const { connection, redisIsNew, graceMs } = this.#options;
-    if (redisIsNew && connection.isFirstRun) return 0;
-    const witness = await this.#witness();
-    // Holders of a namespace that was lost as well may not have come yet.
-    if (witness?.run === run) return witness.graceUntil;
-    const { now, upMs, flushed, wasReplica } = await connection.past();
-    return (flushed || wasReplica ? now : now - upMs) + graceMs;
   }
 }

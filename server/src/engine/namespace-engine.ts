@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { RedisConnection } from '../redis/connection.js';
 import type { StafettError } from '../rpc/errors.js';
 import { Batcher, type Callback } from './batcher.js';
 import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results, Verb } from './commands.js';
@@ -51,6 +52,9 @@ export class NamespaceEngine {
   /** When the next session runs out, as the engine told just now, or 0. */
   #nextDeadline = 0;
   #drainedAt = Number.NEGATIVE_INFINITY;
+  /** Where it was last, and whether that could be used. */
+  #master: RedisConnection | undefined;
+  #ready = false;
   /** Nothing is granted now, but soon. */
   #inGrace = false;
 
@@ -79,7 +83,13 @@ export class NamespaceEngine {
     });
   }
 
-  setReady(ready: boolean): void {
+  /** Goes where the namespace is now. */
+  follow(): void {
+    const { connection } = this.epoch;
+    const { ready } = connection;
+    if (connection === this.#master && ready === this.#ready) return;
+    this.#master = connection;
+    this.#ready = ready;
     this.#batcher.setReady(ready);
     if (!ready) return;
     this.events.emit('reask'); // a reply may have been lost, or all that Redis knew

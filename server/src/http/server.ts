@@ -8,6 +8,8 @@ export interface Readiness {
   readonly ready: boolean;
   /** Empty if it is ready. */
   readonly reasons: readonly string[];
+  /** What some callers will notice, although it can take work. */
+  readonly warnings?: readonly string[];
 }
 
 export interface HttpServerOptions {

@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import { type InstanceServiceClient, InstanceServiceDefinition } from '../gen/stafett/v1/instance.js';
 import type { RedisConnection } from '../redis/connection.js';
 import { peerKey } from '../redis/keys.js';
+import type { Masters } from '../redis/masters.js';
+import { slotOf } from '../redis/slots.js';
 
 /** How long what a server published of itself outlives it, and how often it is renewed, ms. */
 const PUBLISHED_MS = 10_000;
@@ -19,7 +21,7 @@ export const PEER_HEADER = 'stafett-peer';
 
 export interface PeersOptions {
   readonly serverId: string;
-  readonly connection: RedisConnection;
+  readonly masters: Masters;
   readonly logger: Logger;
 }
 
@@ -55,7 +57,7 @@ export class Peers {
   async start(address: string): Promise<void> {
     this.#published = JSON.stringify({ address, secret: this.#secret });
     const timer = setInterval(() => this.renew(), RENEW_MS).unref();
-    const stopListening = this.#options.connection.onStateChange((ready) => ready && this.renew());
+    const stopListening = this.#options.masters.onChange(() => this.#placeOf(this.#options.serverId).ready && this.renew());
     this.#stops = [() => clearInterval(timer), stopListening];
     await this.#publish();
   }
@@ -67,7 +69,7 @@ export class Peers {
 
   /** @returns undefined if there is no such server (any more). @throws {StafettError} REDIS_UNAVAILABLE */
   async find(serverId: string): Promise<Peer | undefined> {
-    const published = await this.#options.connection.command<string | null>('GET', peerKey(serverId));
+    const published = await this.#placeOf(serverId).command<string | null>('GET', peerKey(serverId));
     if (published === null) {
       this.#close(serverId);
       return undefined;
@@ -83,7 +85,8 @@ export class Peers {
   close(): void {
     for (const stop of this.#stops) stop();
     for (const serverId of [...this.#opened.keys()]) this.#close(serverId);
-    const { connection, serverId } = this.#options;
+    const { serverId } = this.#options;
+    const connection = this.#placeOf(serverId);
     if (connection.ready) connection.command('DEL', peerKey(serverId)).catch(() => {}); // it has a TTL
   }
 
@@ -93,10 +96,15 @@ export class Peers {
     for (const [serverId, { usedAt }] of this.#opened) if (performance.now() - usedAt > IDLE_MS) this.#close(serverId);
   }
 
+  /** Where the server publishes itself. */
+  #placeOf(serverId: string): RedisConnection {
+    return this.#options.masters.at(slotOf(peerKey(serverId)));
+  }
+
   async #publish(): Promise<void> {
     if (this.#published === '') return;
-    const { connection, serverId } = this.#options;
-    await connection.command('SET', peerKey(serverId), this.#published, 'PX', PUBLISHED_MS);
+    const { serverId } = this.#options;
+    await this.#placeOf(serverId).command('SET', peerKey(serverId), this.#published, 'PX', PUBLISHED_MS);
   }
 
   /** Calls that are under way go on. */

@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable, StafettError } from '../rpc/errors.js';
+import { NodePicker } from './node-picker.js';
 import { describeTarget, type RedisTarget } from './target.js';
 
 /** How long a TCP connect may take, ms. */
@@ -13,20 +14,21 @@ const RETRY_MIN_MS = 20;
 const RETRY_MAX_MS = 1_000;
 
 /** Replies that tell of a Redis that cannot serve now, but of no mistake in the command. */
-const NOT_NOW = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS)\b/;
+const NOT_NOW = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|OOM|MISCONF|NOREPLICAS)\b/;
 /** Replies to the log-in that no retry will change. */
-const REFUSED = /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index/i;
+export const REFUSED = /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index/i;
 
 /** Clients that were closed on purpose, which is no news. */
 const closing = new WeakSet<Redis>();
 
 /**
  * An ioredis client that is not yet connected. It reconnects for ever, but neither queues nor repeats a command by
- * itself: what was in flight fails at once, since only the layers above know what may be asked again.
+ * itself: what was in flight fails at once, since only the layers above know what may be asked again. In a cluster it goes to
+ * the node that `picker` chooses.
  */
-export function createClient(target: RedisTarget, name: string, logger: Logger): Redis {
+export function createClient(target: RedisTarget, name: string, logger: Logger, picker?: NodePicker): Redis {
   const redis = new Redis({
-    ...addressOptions(target),
+    ...addressOptions(target, picker),
     lazyConnect: true,
     connectionName: name,
     enableOfflineQueue: false,
@@ -96,8 +98,14 @@ export function toCallerError(error: unknown): unknown {
   return unavailable;
 }
 
-function addressOptions(target: RedisTarget): RedisOptions {
+/** Where to connect and how to log in. */
+export function addressOptions(target: RedisTarget, picker?: NodePicker): RedisOptions {
   if (target.kind === 'unix') return { path: target.path };
+  if (target.kind === 'cluster') {
+    const { nodes, tls, username, password } = target;
+    const login = { ...(username !== undefined && { username }), ...(password !== undefined && { password }) };
+    return { ...login, Connector: (picker ?? new NodePicker(() => nodes)).connector(tls) };
+  }
   const { db, username, password, tls } = target;
   const login = { db, ...(username !== undefined && { username }), ...(password !== undefined && { password }) };
   if (target.kind === 'tcp') return { ...login, host: target.host, port: target.port, ...(tls && { tls: { servername: target.host } }) };

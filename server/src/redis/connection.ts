@@ -2,12 +2,19 @@ import { type Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
+import { MasterWatch, WATCHED_INFO } from './master-watch.js';
+import { type Redirection, redirectionOf } from './redirection.js';
+import { RedisClock } from './redis-clock.js';
 import type { Library } from './scripts.js';
-import { describeTarget, type RedisTarget } from './target.js';
+import { describeTarget, type MasterTarget } from './target.js';
 
 export interface RedisConnectionOptions {
-  readonly target: RedisTarget;
+  readonly target: MasterTarget;
   readonly logger: Logger;
+  /** In a cluster: the process that is met first has been used by nobody before. */
+  readonly isNew?: boolean;
+  /** In a cluster: it does not serve a slot that it was asked for. */
+  readonly onRedirection?: (redirection: Redirection) => void;
   /** How long `connect()` tries before it gives up, ms. Default 10 s. */
   readonly connectTimeoutMs?: number;
 }
@@ -17,6 +24,8 @@ export interface RedisConnectionOptions {
  * REDIS_UNAVAILABLE, and a command that was in flight when it broke fails so too, whether or not Redis carried it out.
  */
 export class RedisConnection {
+  /** Of the Redis process at the other end. */
+  readonly clock = new RedisClock();
   readonly #redis: Redis;
   readonly #options: RedisConnectionOptions;
   readonly #listeners = new Set<(ready: boolean) => void>();
@@ -26,9 +35,11 @@ export class RedisConnection {
   /** Of the Redis process at the other end, and of the first one there was. */
   #run = '';
   #firstRun = '';
+  readonly #watch: MasterWatch;
 
   constructor(options: RedisConnectionOptions) {
     this.#options = options;
+    this.#watch = new MasterWatch(options.isNew ?? false);
     this.#redis = createClient(options.target, 'stafett', options.logger);
     this.#redis.on('ready', () => void this.#meet());
     this.#redis.on('close', () => this.#announce(false));
@@ -42,12 +53,19 @@ export class RedisConnection {
     const { target, connectTimeoutMs = 10_000 } = this.#options;
     await connectFirst(this.#redis, target, connectTimeoutMs);
     try {
-      checkVersion(await this.#redis.info('server'), describeTarget(target));
+      const info = await this.#redis.info('server');
+      checkVersion(info, describeTarget(target));
+      checkAlone(info, describeTarget(target));
     } catch (error) {
       this.close();
       throw error instanceof ReplyError ? mayNotAsk(describeTarget(target), error as Error) : error;
     }
     await this.whenReady(AbortSignal.timeout(connectTimeoutMs));
+  }
+
+  /** Begins to connect, and goes on trying. */
+  begin(): void {
+    this.#redis.connect().catch(() => {}); // told by the events
   }
 
   get ready(): boolean {
@@ -73,6 +91,27 @@ export class RedisConnection {
       flushed: /^cmdstat_(flushall|flushdb|debug|restore)\b/m.test(info),
       wasReplica: !/^master_replid2:0+\s/m.test(info),
     };
+  }
+
+  /**
+   * Since when, by `performance.now()`, this connection knows the process as a master that was never flushed nor a replica in between.
+   * @throws {StafettError} REDIS_UNAVAILABLE
+   */
+  async watchedSince(): Promise<number> {
+    return this.#watch.look(await this.command<string>('INFO', ...WATCHED_INFO));
+  }
+
+  /** How far its clock is ahead of `performance.now()`, ms: at least and at most. @throws {StafettError} REDIS_UNAVAILABLE */
+  async timeOffset(): Promise<[lowest: number, highest: number]> {
+    const sentAt = performance.now();
+    const now = await this.time();
+    return [now - performance.now(), now + 1 - sentAt];
+  }
+
+  /** By the clock of Redis, ms. @throws {StafettError} REDIS_UNAVAILABLE */
+  async time(): Promise<number> {
+    const [seconds, micros] = await this.command<[string, string]>('TIME');
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
   }
 
   /** How often the connection was made again after a loss. */
@@ -123,13 +162,13 @@ export class RedisConnection {
     try {
       return await call();
     } catch (error) {
-      if (!isUnknownFunction(error)) throw toCallerError(error);
+      if (!isUnknownFunction(error)) throw this.#toCallerError(error);
     }
     try {
       await this.#redis.call('function', 'load', 'replace', library.source);
       return await call();
     } catch (error) {
-      throw toCallerError(error);
+      throw this.#toCallerError(error);
     }
   }
 
@@ -141,8 +180,15 @@ export class RedisConnection {
     try {
       return (await this.#redis.call(name, ...args)) as T;
     } catch (error) {
-      throw toCallerError(error);
+      throw this.#toCallerError(error);
     }
+  }
+
+  /** As `command`, for a key that is on its way to this master. */
+  async asking(name: string, ...args: string[]): Promise<unknown> {
+    const asking = this.command('ASKING');
+    const [, reply] = await Promise.all([asking, this.command(name, ...args)]);
+    return reply;
   }
 
   /** Closes for good. What is in flight fails. */
@@ -157,17 +203,25 @@ export class RedisConnection {
   /** Learns who is at the other end before anything is asked there. */
   async #meet(): Promise<void> {
     try {
-      const info = await this.command<string>('INFO', 'server', 'replication');
+      const info = await this.command<string>('INFO', ...WATCHED_INFO);
       const run = /^run_id:(\w+)/m.exec(info)?.[1];
       if (run === undefined) throw new Error('INFO tells no run_id');
       if (/^role:slave/m.test(info)) throw new Error('it is a replica');
       if (this.#firstRun === '') this.#firstRun = run;
       this.#run = run;
+      this.clock.belongsTo(run);
+      this.#watch.look(info);
       this.#announce(true);
     } catch (error) {
       this.#options.logger.warn({ problem: (error as Error).message }, 'Redis cannot be used; connecting again');
       if (!this.#closed) this.#redis.disconnect(true);
     }
+  }
+
+  #toCallerError(error: unknown): unknown {
+    const redirection = redirectionOf(error);
+    if (redirection !== undefined) this.#options.onRedirection?.(redirection);
+    return toCallerError(error);
   }
 
   #announce(ready: boolean): void {
@@ -186,6 +240,14 @@ export function checkVersion(info: string, address: string): void {
   const version = /^redis_version:((\d+)\.\S*)/m.exec(info);
   if (version === null || Number(version[2]) >= 7) return;
   throw new Error(`the Redis at ${address} is version ${version[1]}; it must be Redis 7.0 or later, or any Valkey`);
+}
+
+/** @throws {Error} for the operator, if it is a node of a cluster, which has only some of the slots. */
+function checkAlone(info: string, address: string): void {
+  if (!/^(redis|server)_mode:cluster/m.test(info)) return;
+  throw new Error(
+    `the Redis at ${address} is a node of a cluster: name some of its nodes by REDIS_URL=redis+cluster://host:port,host:port`,
+  );
 }
 
 function mayNotAsk(address: string, cause: Error): Error {

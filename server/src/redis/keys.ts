@@ -4,6 +4,10 @@
  * listed in `engine/scripts/state.lua`.
  */
 
+/**
+ * No key has a prefix alone as its name. Each call declares one all the same: a master whose slot is being moved refuses a call one of whose
+ * keys it does not have, so that nothing is done on half of the data.
+ */
 export function namespacePrefix(namespace: string): string {
   return `stafett:{${namespace}}:`;
 }

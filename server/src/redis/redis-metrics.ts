@@ -1,19 +1,18 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-
-interface Connection {
-  readonly ready: boolean;
-  readonly reconnects: number;
-}
+import type { Masters } from './masters.js';
+import type { Subscriber } from './subscriber.js';
 
 /** Whether the connections to Redis are there, and how often they had to be made again. */
-export function addRedisMetrics(registry: Registry, connections: Readonly<Record<string, Connection>>): void {
-  const common = { labelNames: ['connection'], registers: [registry] };
+export function addRedisMetrics(registry: Registry, masters: Masters, subscriber: Subscriber): void {
+  const registers = [registry];
+  const common = { labelNames: ['connection'], registers };
   new Gauge({
     ...common,
     name: 'stafett_redis_ready',
-    help: '1 while the connection to Redis is usable.',
+    help: '1 while the connection to Redis is usable; in a cluster, those to all masters.',
     collect() {
-      for (const [connection, { ready }] of Object.entries(connections)) this.set({ connection }, ready ? 1 : 0);
+      this.set({ connection: 'commands' }, masters.all.every(({ ready }) => ready) ? 1 : 0);
+      this.set({ connection: 'subscriptions' }, subscriber.ready ? 1 : 0);
     },
   });
   new Counter({
@@ -22,7 +21,19 @@ export function addRedisMetrics(registry: Registry, connections: Readonly<Record
     help: 'How often the connection to Redis was made again after a loss.',
     collect() {
       this.reset();
-      for (const [connection, { reconnects }] of Object.entries(connections)) this.inc({ connection }, reconnects);
+      this.inc({ connection: 'commands' }, masters.reconnects);
+      this.inc({ connection: 'subscriptions' }, subscriber.reconnects);
+    },
+  });
+  new Gauge({
+    name: 'stafett_redis_masters',
+    help: 'Redis masters that keep namespaces, by whether they can be used.',
+    labelNames: ['ready'],
+    registers,
+    collect() {
+      const ready = masters.all.filter((master) => master.ready).length;
+      this.set({ ready: 'yes' }, ready);
+      this.set({ ready: 'no' }, masters.all.length - ready);
     },
   });
 }

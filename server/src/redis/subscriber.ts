@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
+import type { NodePicker } from './node-picker.js';
 import type { RedisTarget } from './target.js';
 
 export type MessageListener = (message: Buffer, channel: string) => void;
@@ -11,6 +12,8 @@ type Kind = 'subscribe' | 'psubscribe';
 export interface SubscriberOptions {
   readonly target: RedisTarget;
   readonly logger: Logger;
+  /** Chooses the node, in a cluster: what is published at one of them is heard at all. */
+  readonly picker?: NodePicker;
   /** How long `connect()` tries before it gives up, ms. Default 10 s. */
   readonly connectTimeoutMs?: number;
 }
@@ -38,7 +41,7 @@ export class Subscriber {
 
   constructor(options: SubscriberOptions) {
     this.#options = options;
-    this.#redis = createClient(options.target, 'stafett-subscriber', options.logger);
+    this.#redis = createClient(options.target, 'stafett-subscriber', options.logger, options.picker);
     const { subscribe: channels, psubscribe: patterns } = this.#topics;
     this.#redis.on('messageBuffer', (channel: Buffer, message: Buffer) => {
       const name = channel.toString();
@@ -93,6 +96,11 @@ export class Subscriber {
   onStateChange(listener: (ready: boolean) => void): () => void {
     this.#stateListeners.add(listener);
     return () => this.#stateListeners.delete(listener);
+  }
+
+  /** Connects again, to another node of the cluster. */
+  move(): void {
+    if (!this.#closed) this.#redis.disconnect(true);
   }
 
   close(): void {

@@ -1,5 +1,13 @@
 /** Where a Redis is and how to log in there. */
-export type RedisTarget = TcpTarget | UnixTarget | SentinelTarget;
+export type RedisTarget = MasterTarget | ClusterTarget;
+/** One master. */
+export type MasterTarget = TcpTarget | UnixTarget | SentinelTarget;
+
+export interface HostPort {
+  /** A name or an IP address; IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
 
 export interface TcpTarget {
   readonly kind: 'tcp';
@@ -19,7 +27,7 @@ export interface UnixTarget {
 /** The master that sentinels name. User and password are those of the master; the sentinels are asked without. */
 export interface SentinelTarget {
   readonly kind: 'sentinel';
-  readonly sentinels: readonly { readonly host: string; readonly port: number }[];
+  readonly sentinels: readonly HostPort[];
   /** What the sentinels call it. */
   readonly master: string;
   readonly tls: boolean;
@@ -28,11 +36,22 @@ export interface SentinelTarget {
   readonly db: number;
 }
 
+/** The masters of a Redis Cluster, which any of its nodes names. User and password are the same on all. */
+export interface ClusterTarget {
+  readonly kind: 'cluster';
+  /** Some of its nodes; one that answers is enough. */
+  readonly nodes: readonly HostPort[];
+  readonly tls: boolean;
+  readonly username?: string;
+  readonly password?: string;
+}
+
 export const REDIS_URL_FORMS =
   'redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port],host[:port]/master[/db], ' +
-  'rediss://… and rediss+sentinel://… (the same over TLS) or unix:///path/to/redis.sock';
+  'redis+cluster://[user:password@]host[:port],host[:port], rediss://…, rediss+sentinel://… and rediss+cluster://… (the same over TLS) ' +
+  'or unix:///path/to/redis.sock';
 
-const LATER = ['redis+cluster:', 'rediss+cluster:'];
+const CLUSTER = /^rediss?\+cluster:\/\/(?:([^@/]*)@)?([^@/]+)(.*)$/i;
 const SENTINEL = /^rediss?\+sentinel:\/\/(?:([^@/]*)@)?([^@/]+)\/([^/]+)(?:\/([^/]*))?$/;
 
 /**
@@ -42,24 +61,28 @@ const SENTINEL = /^rediss?\+sentinel:\/\/(?:([^@/]*)@)?([^@/]+)\/([^/]+)(?:\/([^
 export function parseRedisTarget(url: string): RedisTarget {
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase();
   if (scheme === 'unix:') return parseUnix(url);
-  if (scheme !== undefined && LATER.includes(scheme)) {
-    throw new Error(`${scheme}// is not yet supported by this version; use ${REDIS_URL_FORMS}`);
-  }
+  if (scheme === 'redis+cluster:' || scheme === 'rediss+cluster:') return parseCluster(url, scheme === 'rediss+cluster:');
   if (scheme === 'redis+sentinel:' || scheme === 'rediss+sentinel:') return parseSentinel(url, scheme === 'rediss+sentinel:');
   if (scheme !== 'redis:' && scheme !== 'rediss:') throw new Error(`must be ${REDIS_URL_FORMS}`);
   return parseTcp(url, scheme === 'rediss:');
+}
+
+/** One node of a cluster. */
+export function nodeTarget({ nodes: _, ...login }: ClusterTarget, { host, port }: HostPort): TcpTarget {
+  return { ...login, kind: 'tcp', db: 0, host, port };
 }
 
 /** The target for people and logs: without user and password. */
 export function describeTarget(target: RedisTarget): string {
   if (target.kind === 'unix') return `unix://${target.path}`;
   const scheme = target.tls ? 'rediss' : 'redis';
+  if (target.kind === 'cluster') return `${scheme}+cluster://${target.nodes.map(describeHost).join(',')}`;
   const db = target.db === 0 ? '' : `/${target.db}`;
   if (target.kind === 'tcp') return `${scheme}://${describeHost(target)}${db}`;
   return `${scheme}+sentinel://${target.sentinels.map(describeHost).join(',')}/${target.master}${db}`;
 }
 
-function describeHost({ host, port }: { host: string; port: number }): string {
+export function describeHost({ host, port }: HostPort): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
@@ -105,23 +128,39 @@ function parseSentinel(text: string, tls: boolean): SentinelTarget {
   if (hosts === '')
     throw new Error('must name sentinels and a master: redis+sentinel://[user:password@]host[:port],host[:port]/master[/db]');
   if (/[?#]/.test(master + db)) throw new Error('takes no parameters');
-  const [user = '', password] = (login ?? '').split(/:(.*)/s);
   return {
     kind: 'sentinel',
-    sentinels: hosts.split(',').map(parseSentinelHost),
+    sentinels: parseHosts(hosts, 26379, 'a sentinel'),
     master: decode(master, 'master'),
     tls,
-    ...(user !== '' && { username: decode(user, 'user') }),
-    ...(password !== undefined && password !== '' && { password: decode(password, 'password') }),
+    ...parseLogin(login),
     db: parseDb(`/${db}`),
   };
 }
 
-function parseSentinelHost(text: string): { host: string; port: number } {
-  const [, ipv6, name, port = '26379'] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const host = ipv6 ?? name;
-  if (host === undefined) throw new Error(`${JSON.stringify(text)} is no host[:port] of a sentinel`);
-  return { host, port: Number(port) };
+function parseCluster(text: string, tls: boolean): ClusterTarget {
+  const [, login, hosts = '', rest = ''] = CLUSTER.exec(text) ?? [];
+  if (hosts === '') throw new Error('must name nodes: redis+cluster://[user:password@]host[:port],host[:port]');
+  if (/[?#]/.test(hosts + rest)) throw new Error('takes no parameters');
+  if (rest !== '' && rest !== '/') throw new Error('a cluster has no databases: redis+cluster://[user:password@]host[:port],host[:port]');
+  return { kind: 'cluster', nodes: parseHosts(hosts, 6379, 'a node'), tls, ...parseLogin(login) };
+}
+
+function parseLogin(login = ''): { username?: string; password?: string } {
+  const [user = '', password = ''] = login.split(/:(.*)/s);
+  return {
+    ...(user !== '' && { username: decode(user, 'user') }),
+    ...(password !== '' && { password: decode(password, 'password') }),
+  };
+}
+
+function parseHosts(text: string, defaultPort: number, whose: string): HostPort[] {
+  return text.split(',').map((each) => {
+    const [, ipv6, name, port = String(defaultPort)] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(each) ?? [];
+    const host = ipv6 ?? name;
+    if (host === undefined || Number(port) > 65_535) throw new Error(`${JSON.stringify(each)} is no host[:port] of ${whose}`);
+    return { host, port: Number(port) };
+  });
 }
 
 function parseDb(pathname: string): number {

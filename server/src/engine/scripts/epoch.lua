@@ -1,7 +1,8 @@
 -- What: the gate in front of every call, and the grace period. An epoch is one life of Redis' data: all keys of an epoch
 --   have its id in their prefix, so that what is left of another one is never met.
--- Key: the gate, a hash: id of the epoch, run: the Redis process that it lives in, grace: until when nothing is granted (ms), 0 once
---   everybody who queued meanwhile has been looked at, s: what is counted (see `COUNTS`).
+-- Key: the gate, a hash: id of the epoch; run: the Redis process that it lives in, missing while its slot may be on the move to another;
+--   last: the same, never missing; grace: until when nothing is granted (ms), 0 once everybody who queued meanwhile has been looked at;
+--   s: what is counted (see `COUNTS`).
 
 -- Is the call of this epoch, this Redis, and this time? If not, why not.
 local function refusal(gate, ticket)
@@ -28,16 +29,23 @@ local function endGrace(gate)
   unfinished = 1
 end
 
--- {the epoch to be replaced or '', run, id for a new one, grace (ms), until when instead if there was none (ms) or '', prefix of the namespace} ->
--- {id, grace until, began 0|1, now}. Begins an epoch if there is none of this Redis process, or if that has to go.
+-- KEYS: the prefix of the namespace, the gate. {the epoch to be replaced or '', run, id for a new one, grace (ms), until when instead if there
+-- was none (ms) or '', an epoch that has come here whole or '', and from which run} -> {id, grace until, began 0|1, now}. Begins an epoch if there
+-- is none of this Redis process, or if that has to go.
 local function enterEpoch(keys, args)
   makeLocal()
-  local gate, replaced, run, id, graceMs, firstUntil, prefix = keys[1], args[1], args[2], args[3], args[4], args[5], args[6]
+  local prefix, gate = keys[1], keys[2]
+  local replaced, run, id, graceMs, firstUntil, whole, from = args[1], args[2], args[3], args[4], args[5], args[6], args[7]
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  local fields = call('HMGET', gate, 'id', 'run', 'grace')
+  local fields = call('HMGET', gate, 'id', 'run', 'grace', 'last')
   local shown = string.format('%.0f', now)
-  if fields[1] and fields[1] ~= replaced and fields[2] == run then return {fields[1], fields[3], '0', shown} end
+  local stays = fields[1] and fields[1] ~= replaced
+  if stays and fields[2] ~= run and fields[1] == whole and fields[4] == from then
+    call('HSET', gate, 'run', run, 'last', run)
+    fields[2] = run
+  end
+  if stays and fields[2] == run then return {fields[1], fields[3], '0', shown} end
   local graceEnd = not fields[1] and tonumber(firstUntil) or now + graceMs
   local graceUntil = string.format('%.0f', graceEnd > now and graceEnd or 0)
   if fields[1] then
@@ -46,6 +54,6 @@ local function enterEpoch(keys, args)
     settings.carry(prefix .. fields[1] .. ':', prefix .. id .. ':')
     call('SADD', prefix .. 'old', fields[1])
   end
-  call('HSET', gate, 'id', id, 'run', run, 'grace', graceUntil)
+  call('HSET', gate, 'id', id, 'run', run, 'last', run, 'grace', graceUntil)
   return {id, graceUntil, '1', shown}
 end
