@@ -1,16 +1,13 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { ClusterState, ManageOptions, Stafett, Worker } from '../../../clients/typescript/src/index.js';
-import { connectClient } from '../../support/client.js';
-import { eventually } from '../../support/eventually.js';
-import { startStack, type TestServer, type TestStack } from '../../support/stack.js';
+import { becomes, joinNode, PROCESS, spread, type TestNodeOptions } from '../../support/managed-nodes.js';
+import { startStack, type TestServer } from '../../support/stack.js';
 import { freshNamespace } from '../../support/stub-stack.js';
 
-let stack: TestStack;
-let servers: TestServer[];
+let servers: [TestServer, TestServer];
 let namespace: string;
 
 beforeAll(async () => {
-  stack = await startStack();
+  const stack = await startStack();
   servers = [stack.server, await stack.addServer()];
 });
 
@@ -18,51 +15,111 @@ beforeEach(() => {
   namespace = freshNamespace();
 });
 
-/** Runs until it is told to stop. */
-function work({ signal }: Worker): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve());
-  });
-}
+const node = (name: string, options: Omit<TestNodeOptions, 'namespace'> = {}, server = servers[0]) =>
+  joinNode(server, name, { ...options, namespace });
 
-/** A node of the process `p` with a client of its own, on one of the servers. */
-async function node(name: string, options: Partial<ManageOptions> = {}, server = servers[0]!) {
-  const client = await connectClient(server, { namespace, host: name });
-  const managed = client.processes.manage('p', { workers: 1, node: name, ...options }, work);
-  await managed.joined();
-  return { client, managed };
-}
-
-/** Waits until as many workers run, spread so over the nodes, whichever, and shows the state. */
-function running(client: Stafett, ...counts: number[]): Promise<ClusterState> {
-  const settled = async () => {
-    const state = await client.processes.get('p');
-    const calm = state.slots.every((slot) => slot.state === 'RUNNING' || slot.state === 'PENDING');
-    const spread = state.nodes.map(({ activeWorkers }) => activeWorkers).sort((a, b) => b - a);
-    return calm && JSON.stringify(spread) === JSON.stringify(counts) && state;
-  };
-  return eventually(`${counts.join(' + ')} workers`, settled) as Promise<ClusterState>;
-}
-
-describe('a managed process', () => {
-  test('runs once in the cluster', async () => {
-    const one = await node('a');
-    await running(one.client, 1);
+describe('the slots of a managed process', () => {
+  test('one worker is one in the cluster', async () => {
+    const { client } = await node('a');
+    await spread(client, 1);
     await node('b', {}, servers[1]);
-    await running(one.client, 1, 0);
+    await spread(client, 1, 0);
   });
 
-  test('is spread over nodes, scaled down, stopped and started', async () => {
+  test('are spread, follow an admin who wants fewer, none, and all again', async () => {
     const { client } = await node('a', { workers: 6 });
+    await Promise.all([node('b', { workers: 99 }, servers[1]), node('c', {}, servers[1])]);
+    const { slots } = await spread(client, 2, 2, 2);
+    expect(slots.map(({ slot }) => slot)).toEqual([0, 1, 2, 3, 4, 5]);
+    await client.processes.update(PROCESS, { workers: 4 });
+    await becomes(client, 'slots 0 to 3', (state) => state.slots.length === 4);
+    await spread(client, 2, 1, 1);
+    await client.processes.update(PROCESS, { status: 'stopped' });
+    expect((await spread(client, 0, 0, 0)).slots).toEqual([]);
+    await client.processes.update(PROCESS, { status: 'running' });
+    await spread(client, 2, 1, 1);
+  });
+
+  test('move to a node that joins, once and no more than needed: 4 become 2 + 2', async () => {
+    const { client } = await node('a', { workers: 4 });
+    const before = await spread(client, 4);
+    const { client: other } = await node('b', {}, servers[1]);
+    const after = await spread(client, 2, 2);
+    const stayed = after.slots.filter(({ slot, fencingToken }) => fencingToken === before.slots[slot]?.fencingToken);
+    expect(stayed.map(({ node: where }) => where)).toEqual(['a', 'a']);
+    const tokens = (state: typeof after) => state.slots.map(({ fencingToken }) => fencingToken);
+    await other.close();
+    const rest = await spread(client, 4);
+    expect(tokens(rest).filter((token) => tokens(after).includes(token))).toHaveLength(2);
+  });
+
+  test('wait for capacity, and say so', async () => {
+    const { client } = await node('a', { workers: 5, capacity: 2 });
+    const state = await spread(client, 2);
+    expect(state).toMatchObject({ assignedSlots: 2, runningWorkers: 2, pendingSlots: 3 });
+    expect(state.slots.slice(2).map(({ state: slot, pendingReason }) => [slot, pendingReason])).toEqual(
+      Array(3).fill(['PENDING', 'NO_CAPACITY']),
+    );
+    const { managed } = await node('b', { capacity: 2 }, servers[1]);
+    await spread(client, 2, 2);
+    managed.setCapacity(3);
+    await spread(client, 3, 2);
+    managed.setCapacity(1);
+    await spread(client, 2, 1);
+  });
+
+  test('never go to an observer, a node with capacity 0', async () => {
+    const observer = await node('a', { workers: 2, capacity: 0 });
+    const { slots } = await becomes(observer.client, 'two pending slots', (state) => state.pendingSlots === 2);
+    expect(slots.map(({ pendingReason }) => pendingReason)).toEqual(['NO_CAPACITY', 'NO_CAPACITY']);
     await node('b', {}, servers[1]);
-    await node('c', {}, servers[1]);
-    await running(client, 2, 2, 2);
-    await client.processes.update('p', { workers: 4 });
-    expect((await running(client, 2, 1, 1)).slots.map(({ slot }) => slot)).toEqual([0, 1, 2, 3]);
-    await client.processes.update('p', { status: 'stopped' });
-    expect((await running(client, 0, 0, 0)).slots).toEqual([]);
-    await client.processes.update('p', { status: 'running' });
-    await running(client, 2, 1, 1);
+    await spread(observer.client, 2, 0);
+    expect(observer.managed.slots).toEqual([]);
+  });
+
+  test('go to others as soon as the workers of a node that leaves have stopped', async () => {
+    let stop = () => {};
+    let stoppedAt = 0;
+    const work = ({ signal }: { signal: AbortSignal }) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => {
+          stop = () => {
+            stoppedAt = performance.now();
+            resolve();
+          };
+        });
+      });
+    const leaving = await node('a', { work });
+    await spread(leaving.client, 1);
+    let startedAt = 0;
+    const { client } = await node(
+      'b',
+      {
+        work: ({ signal }) => {
+          startedAt = performance.now();
+          return new Promise((resolve) => signal.addEventListener('abort', resolve));
+        },
+      },
+      servers[1],
+    );
+    const left = leaving.managed.stop();
+    const { slots } = await becomes(client, 'the worker to drain', (state) => state.slots[0]?.state === 'DRAINING');
+    expect(slots[0]?.node).toBe('a');
+    expect(startedAt).toBe(0);
+    stop();
+    await left;
+    const state = await spread(client, 1);
+    expect(state.nodes.map(({ node: name }) => name)).toEqual(['b']);
+    expect(startedAt).toBeGreaterThanOrEqual(stoppedAt);
+    expect(startedAt - stoppedAt).toBeLessThan(1_000);
+  });
+
+  test('a client that is closed leaves as politely', async () => {
+    const { client: closing } = await node('a', { workers: 2 });
+    const { client } = await node('b', {}, servers[1]);
+    await spread(client, 1, 1);
+    await closing.close();
+    const state = await spread(client, 2);
+    expect(state.nodeCount).toBe(1);
   });
 });
