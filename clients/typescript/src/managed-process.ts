@@ -66,7 +66,7 @@ export class ManagedProcess implements AsyncDisposable {
       this.#onJoined = (error) => (error ? reject(error) : resolve());
     });
     this.#joined.catch(() => {}); // for those who do not ask
-    const forget = connection.onAsserted(() => this.#apply());
+    const forget = connection.onAsserted(() => this.#onAsserted());
     this.ended = this.#maintain().finally(forget);
   }
 
@@ -177,6 +177,12 @@ export class ManagedProcess implements AsyncDisposable {
     this.#assigned = slots;
     this.#apply();
     this.#onJoined();
+  }
+
+  /** Redis had lost what it knew of the slots; what they were told meanwhile may be carried out now. */
+  #onAsserted(): void {
+    for (const slot of this.#slots) this.#stream?.report(slot);
+    this.#apply();
   }
 
   /** Does what the servers said last. Not while the session is being asserted: which grants are void is not known then. */

@@ -49,7 +49,13 @@ export class ConfigMemory {
     try {
       const views = await this.#all();
       if (before !== '' && epoch.id !== before) return;
-      this.#configs = new Map(views.map(([name, [workers, running, revision]]) => [name, [workers, running, revision]]));
+      const known = this.#configs;
+      this.#configs = new Map();
+      for (const [name, config] of views) {
+        const newer = known.get(name); // learnt while the others were looked up
+        if (newer) this.#configs.set(name, newer);
+        this.learn(name, config);
+      }
       this.#metrics.setWorkers(this.#engine.namespace, views);
     } catch {
       // Redis cannot be reached: what is remembered is all the more of use
