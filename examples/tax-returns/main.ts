@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { audit, isUnharmed } from './audit.js';
+import { mailroom } from './mailroom.js';
 import { Operator } from './operator.js';
 import { type DemoOptions, HELP, parseOptions, UsageError } from './options.js';
 import { Outage } from './outage.js';
@@ -19,14 +20,14 @@ const INTERRUPTED = 130;
 async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'stafett-demo-'));
   try {
-    return await bothPasses(options, dir, signal);
+    return await bothActs(options, dir, signal);
   } finally {
     if (options.keep) console.log(`The files are in ${dir}.`);
     else await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function bothPasses(options: DemoOptions, dir: string, signal: AbortSignal): Promise<number> {
+async function bothActs(options: DemoOptions, dir: string, signal: AbortSignal): Promise<number> {
   const { seed, ttl } = options;
   const transactions = planTransactions(options.transactions, seed);
   // Of its own, for the server may be one that others use, and that this demo has used before.
@@ -43,7 +44,10 @@ async function bothPasses(options: DemoOptions, dir: string, signal: AbortSignal
   const guarded = await pass({ ...common, dir: join(dir, 'with'), address }, operator);
 
   console.log(`\n${table({ transactions: transactions.length, without, guarded, handOffs: operator.handOffs })}\n`);
-  return verdict(without, guarded);
+  console.log('3. A background process with four workers; nodes join, and one is killed');
+  const most = await mailroom({ address: address as string, namespace, ttl, signal });
+  console.log();
+  return most > 4 ? fail(`${most} workers ran at once, of 4. That must not be: please report it.`) : verdict(without, guarded);
 }
 
 type Common = Omit<PassOptions, 'outage' | 'onProgress'>;

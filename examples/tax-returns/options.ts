@@ -17,7 +17,8 @@ const SEED_MAX = 2 ** 31 - 1;
 export const HELP = `npm run demo -- [options]
 
 Three node processes work through tax-return transactions of seven steps each, on files without any protection: first without
-locks, then with Stafett, while one of the nodes is killed.
+locks, then with Stafett, while one of the nodes is killed. Then a background process with four workers is spread over nodes that
+come and go.
 
   --transactions N   how many: ${TRANSACTIONS_MIN} to ${TRANSACTIONS_MAX} (default 400)
   --seed N           the same transactions and pauses as in the run with this seed (default: a new one, which is printed)

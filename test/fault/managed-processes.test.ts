@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ClusterState, Stafett } from '../../clients/typescript/src/index.js';
 import { connectClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
@@ -16,8 +16,12 @@ let stack: TestStack;
 let namespace: string;
 let events: ToldWorkerEvent[];
 
-beforeEach(async () => {
+// One for all: the first tests leave it as it is, the last end it.
+beforeAll(async () => {
   stack = await startStack({ env: { STAFETT_MAX_TTL: `${TTL_MS}ms` } });
+});
+
+beforeEach(() => {
   namespace = freshNamespace();
   events = [];
 });
@@ -49,7 +53,7 @@ function three(client: Stafett): Promise<ClusterState> {
     const state = await client.processes.get('p').catch(() => undefined); // after a loss of data it may not be known yet
     return state?.runningWorkers === 3 && state.slots.length === 3 && state;
   };
-  return eventually('three workers', ask) as Promise<ClusterState>;
+  return eventually('three workers', ask, { timeoutMs: 20_000 }) as Promise<ClusterState>;
 }
 
 const tokensOf = ({ slots }: ClusterState) => slots.map(({ fencingToken }) => fencingToken);
@@ -84,13 +88,37 @@ describe('a managed process when', () => {
     expect(findOverruns(events, 4)).toEqual([]);
   });
 
+  test('there are to be fewer: none is started while so many still run', async () => {
+    const { server } = stack;
+    const client = await admin(server);
+    await node('a', [server], { workers: 6, stopMs: 400 });
+    await node('b', [server], { stopMs: 50 });
+    await node('c', [server], { stopMs: 50, capacity: 4 });
+    await running(client, { a: 2, b: 2, c: 2 });
+    for (const workers of [2, 5, 1, 3]) {
+      await client.processes.update('p', { workers });
+      const since = Number(process.hrtime.bigint() / 1_000n);
+      await eventually(`${workers} workers`, async () => {
+        const state = await client.processes.get('p');
+        return state.runningWorkers === workers && state.assignedSlots === workers;
+      });
+      const runs = toRuns(events);
+      for (const run of runs.filter(({ from }) => from > since)) {
+        const beside = runs.filter((other) => other !== run && other.from <= run.from && other.until > run.from);
+        expect(beside.length + 1).toBeLessThanOrEqual(workers);
+      }
+    }
+    expect(findOverruns(events, 6)).toEqual([]);
+  });
+
   test('a server is killed: all workers go on, under the same tokens', async () => {
-    const other = await stack.addServer();
-    const client = await admin(other);
-    await node('a', [stack.server, other]);
-    await node('b', [other]);
+    const { server } = stack;
+    const mortal = await stack.addServer();
+    const client = await admin(server);
+    await node('a', [mortal, server]);
+    await node('b', [server]);
     const before = await running(client, { a: 2, b: 2 });
-    await stack.server.kill();
+    await mortal.kill();
     const since = Number(process.hrtime.bigint() / 1_000n);
     await eventually('a to report through the other server', async () => {
       await client.processes.update('p', { workers: 6 });
@@ -148,28 +176,5 @@ describe('a managed process when', () => {
     await startServer({ redis, env, grpcPort: server.grpcPort });
     const { config } = await running(client, { a: 2 });
     expect(config).toMatchObject({ workers: 2, revision });
-  });
-
-  test('there are to be fewer: none is started while so many still run', async () => {
-    const { server } = stack;
-    const client = await admin(server);
-    await node('a', [server], { workers: 6, stopMs: 400 });
-    await node('b', [server], { stopMs: 50 });
-    await node('c', [server], { stopMs: 50, capacity: 4 });
-    await running(client, { a: 2, b: 2, c: 2 });
-    for (const workers of [2, 5, 1, 3]) {
-      await client.processes.update('p', { workers });
-      const since = Number(process.hrtime.bigint() / 1_000n);
-      await eventually(`${workers} workers`, async () => {
-        const state = await client.processes.get('p');
-        return state.runningWorkers === workers && state.assignedSlots === workers;
-      });
-      const runs = toRuns(events);
-      for (const run of runs.filter(({ from }) => from > since)) {
-        const beside = runs.filter((other) => other !== run && other.from <= run.from && other.until > run.from);
-        expect(beside.length + 1).toBeLessThanOrEqual(workers);
-      }
-    }
-    expect(findOverruns(events, 6)).toEqual([]);
   });
 });

@@ -24,6 +24,9 @@ it('the demo breaks things without locks, and nothing with Stafett though a node
   expect(out).toMatch(/finished what it left half done +[1-9]\d*\n/);
   const [, expired, takenOver] = /– +(\d+) ms {2}node-2 {2}tax return t\d+ +EXPIRED\n +(\d+) ms – .*node-[13] /.exec(out) ?? [];
   expect(Number(takenOver)).toBeGreaterThanOrEqual(Number(expired));
+  expect(out).toMatch(/node-2 joins +node-[12] 2, node-[12] 2 /);
+  expect(out).toMatch(/node-2 is killed \(TTL 2s\) +node-1 4 /);
+  expect(out).toContain('Never more than 4 workers at once, of 4.');
   expect(out).toContain('With Stafett nothing was lost');
   await nothingIsLeft(dir);
 });

@@ -28,7 +28,7 @@ const clusters: fc.Arbitrary<Cluster> = fc.record({
 });
 
 function check(property: (cluster: Cluster) => void): void {
-  fc.assert(fc.property(clusters, property), { seed: testSeed(), numRuns: 5_000 });
+  fc.assert(fc.property(clusters, property), { seed: testSeed(), numRuns: 2_000 });
 }
 
 function planFor({ config, nodes, slots }: Cluster): Plan {
