@@ -1,5 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { becomes, joinNode, PROCESS, spread, type TestNodeOptions } from '../../support/managed-nodes.js';
+import { becomes, joinNode, PROCESS, spread, type TestNodeOptions, untilStopped } from '../../support/managed-nodes.js';
 import { startStack, type TestServer } from '../../support/stack.js';
 import { freshNamespace } from '../../support/stub-stack.js';
 
@@ -112,6 +112,18 @@ describe('the slots of a managed process', () => {
     expect(state.nodes.map(({ node: name }) => name)).toEqual(['b']);
     expect(startedAt).toBeGreaterThanOrEqual(stoppedAt);
     expect(startedAt - stoppedAt).toBeLessThan(1_000);
+  });
+
+  test('never go to a node that has left, though its session lives on', async () => {
+    const { client, managed } = await node('a');
+    await spread(client, 1);
+    await managed.stop();
+    for (let i = 0; i < 10; i++) {
+      const again = client.processes.manage(PROCESS, { workers: 1 }, untilStopped);
+      await spread(client, 1);
+      await again.stop();
+      expect(await client.processes.get(PROCESS)).toMatchObject({ nodeCount: 0, assignedSlots: 0 });
+    }
   });
 
   test('a client that is closed leaves as politely', async () => {

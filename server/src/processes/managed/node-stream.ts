@@ -104,12 +104,11 @@ export class NodeStream implements Observer {
     const newest = newer(known, processes.memory.recall(name));
     engine.submit<'join'>(['join', name, sid, generation, node, capacity, declared, newest, [maxProcesses, NODES_MAX]], (error, result) => {
       if (error || !result) return this.#responses.end(error);
-      this.#onEntered(result);
+      if (this.#join) this.#onEntered(this.#join, result);
     });
   }
 
-  #onEntered([outcome]: ProcessResults['join']): void {
-    const { name, sid } = this.#join as JoinPlan;
+  #onEntered({ name, sid }: JoinPlan, [outcome]: ProcessResults['join']): void {
     switch (outcome) {
       case 'joined':
         this.#joined = true;
@@ -143,8 +142,8 @@ export class NodeStream implements Observer {
   }
 
   async #leave({ name, sid }: JoinPlan): Promise<void> {
+    this.#join = undefined; // before all else: that the node is not there any more is no reason to enter again
     await this.#options.engine.run<'leave'>(['leave', name, sid]);
-    this.#join = undefined;
     this.#responses.end();
   }
 }
