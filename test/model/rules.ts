@@ -13,7 +13,10 @@ import { show, Violation } from './violation.js';
  */
 /** What ends an epoch has tests of its own. */
 type InstanceVerb = 'register_instance' | 'detach_instance' | 'leave_instance' | 'instance' | 'instances' | 'watch_instances';
-export type ModelVerb = Exclude<Verb, 'reopen' | 'claim' | EventVerb | keyof ProcessResults | keyof RunResults | SettingVerb | InstanceVerb>;
+export type ModelVerb = Exclude<
+  Verb,
+  'reopen' | 'claim' | EventVerb | keyof ProcessResults | keyof RunResults | SettingVerb | InstanceVerb
+>;
 
 export type Rule<V extends Verb> = (replay: Replay, command: CommandOf<V>, got: unknown[]) => unknown[];
 type Rules = { [V in ModelVerb]: Rule<V> };
