@@ -5,13 +5,10 @@ import { join } from 'node:path';
 import { chromium, type Page } from 'playwright-core';
 import { onCleanup } from './cleanup.js';
 
-/** Where Debian and others put it; the environment may tell another place. */
-export const CHROMIUM = [
-  process.env.STAFETT_TEST_CHROMIUM,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path !== undefined && existsSync(path));
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+/** Where a Chromium is. STAFETT_TEST_CHROMIUM says that there must be one, and where; else it may be missing. */
+export const CHROMIUM = process.env.STAFETT_TEST_CHROMIUM ?? PLACES.find((path) => existsSync(path));
 
 const FLAGS = [
   '--headless',
