@@ -31,8 +31,8 @@ export function parseEventId(field: string, id: string, count: number): Position
 
 function parsePart(field: string, part: string, before: Position | undefined): Position {
   if (part === '' && before) return before;
-  const [epoch, text = ''] = part.includes(':') ? part.split(':', 2) : [before?.epoch, part];
-  const offset = /^[0-9a-z]{1,11}$/.test(text) ? Number.parseInt(text, 36) : Number.NaN;
+  const [, epoch = before?.epoch, text = ''] = /^(?:([^:]*):)?([0-9a-z]{1,11})$/.exec(part) ?? [];
+  const offset = Number.parseInt(text, 36);
   if (epoch === undefined || !Number.isSafeInteger(offset)) throw invalidField(field, 'is not the id of an event of this server');
   return planPosition(field, { epoch, offset: BigInt(offset) });
 }

@@ -7,8 +7,8 @@ import { sessionNotFound } from '../sessions/refusals.js';
 import { tooManySubscriptions } from './refusals.js';
 
 /** How long a member outlives its server, and how often the server says that it is there, ms. */
-const LEASE_MS = 15_000;
-const RENEW_MS = 5_000;
+const LEASE_MS = 9_000;
+const RENEW_MS = 3_000;
 /** Members in one renewal. */
 const RENEW_MAX = 500;
 

@@ -1,0 +1,55 @@
+import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type Publication, type SlowPolicy, SubscribeRequest, SubscribeResponse } from '../../server/src/gen/stafett/v1/event.js';
+import { onCleanup } from './cleanup.js';
+
+/** A subscriber over a connection of its own, that reads only when it is told to. */
+export class SlowReader {
+  readonly publications: Publication[] = [];
+  dropped = 0;
+  error: ServiceError | undefined;
+  readonly #call: ClientReadableStream<Buffer>;
+
+  constructor(port: number, namespace: string, channel: string, slowPolicy: SlowPolicy, queueBytesMax = 0) {
+    const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+    onCleanup(() => client.close());
+    const metadata = new Metadata();
+    metadata.set('stafett-namespace', namespace);
+    const request = {
+      channels: [{ channel, since: undefined }],
+      slowPolicy,
+      queueBytesMax,
+      sessionId: '',
+      present: false,
+      watchPresence: false,
+    };
+    const bytes = Buffer.from(SubscribeRequest.encode(request).finish());
+    const same = (each: Buffer) => each;
+    this.#call = client.makeServerStreamRequest('/stafett.v1.EventService/Subscribe', same, same, bytes, metadata);
+    this.#call.on('error', (error: ServiceError) => {
+      this.error = error;
+    });
+    this.#call.pause();
+  }
+
+  /** Begins to read. */
+  read(): void {
+    this.#call.on('data', (bytes: Buffer) => {
+      for (const { event } of SubscribeResponse.decode(bytes).events) {
+        if (event?.$case === 'publication') this.publications.push(event.value);
+        if (event?.$case === 'dropped') this.dropped += Number(event.value.count);
+      }
+    });
+    this.#call.resume();
+  }
+
+  get data(): number[] {
+    return this.publications.map(({ data }) => (JSON.parse(data) as { n: number }).n);
+  }
+}
+
+/** What a server's metrics say; the sum over all labels. */
+export async function metric(server: { readonly httpAddress: string }, name: string): Promise<number> {
+  const text = await (await fetch(`http://${server.httpAddress}/metrics`)).text();
+  const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map(([, value]) => Number(value));
+  return values.reduce((sum, value) => sum + value, 0);
+}
