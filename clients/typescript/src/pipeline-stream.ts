@@ -18,8 +18,8 @@ export interface PipelineListener {
 export type WriteRequest = (request: PipelineRequest) => boolean;
 
 /**
- * Opens a pipeline by grpc-js itself: each layer of nice-grpc is an async generator, and what these cost for each message is more
- * than all of our own work for it (docs/decisions/012). Ends with the signal.
+ * Opens a pipeline by grpc-js itself: each layer of nice-grpc is an async generator, which costs each message something
+ * (docs/decisions/012). Ends with the signal.
  * @param channel what `createChannel` of nice-grpc makes.
  */
 export function openPipeline(channel: Channel, metadata: Metadata, signal: AbortSignal, listener: PipelineListener): WriteRequest {

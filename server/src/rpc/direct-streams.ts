@@ -12,8 +12,8 @@ const UNSENT_MAX = 4;
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
 /**
- * The messages of one call in both directions, past nice-grpc: each of its layers is an async generator, and what these cost for
- * each message is more than all of our own work for it (docs/decisions/012). The call itself begins and ends as any other, with all
+ * The messages of one call in both directions, past nice-grpc: each of its layers is an async generator, which
+ * costs each message something (docs/decisions/012). The call itself begins and ends as any other, with all
  * middlewares; its handler sees the end of the input, but none of the messages.
  */
 export class DirectStream<Request, Response> {
