@@ -13,6 +13,7 @@ const limits = {
   maxSessions: 1,
   lockRetentionMs: 1_000,
   maxNamespaces: 1,
+  maxRuns: 1,
 };
 
 /** Publishes as servers do, but so that pub/sub loses it: nobody hears of it. */
