@@ -243,8 +243,8 @@ describe('a planted bug is found', () => {
     ['a session may come again for ever', "if not alive(sid) and not inGrace then return {'gone'} end", '', 'it is too late to come again'],
     [
       'only a part of the names is looked at',
-      'unfinished = 1\nend\n\n-- {the epoch',
-      'unfinished = 0\nend\n\n-- {the epoch',
+      'unfinished = 1\nend\n\n-- KEYS: the prefix',
+      'unfinished = 0\nend\n\n-- KEYS: the prefix',
       'everybody who queued is looked at, however many names it takes',
     ],
   ])('%s', async (_, find, replace, title) => {
