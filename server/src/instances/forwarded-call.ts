@@ -79,6 +79,7 @@ export class ForwardedCall implements RunningCall {
     if (!(error instanceof ClientError)) return error;
     const said = toldByPeer(error);
     if (said && said.reason !== ErrorReason.SHUTTING_DOWN) return said;
+    this.#peer.logger.info({ problem: error.message }, 'a call that was passed on to another server was lost');
     if (this.#began) return instanceLost(instanceId, 'the server that is connected to the instance is gone, or stopping');
     return instanceUnreachable(instanceId);
   }

@@ -13,9 +13,9 @@ const PUBLISHED_MS = 10_000;
 const RENEW_MS = 3_000;
 /** A connection to a peer that was not used for so long is closed, ms. */
 const IDLE_MS = 60_000;
-/** A peer that is silent is asked for a sign of life, and is dead without one, ms. */
-const PING_AFTER_MS = 5_000;
-const PING_TIMEOUT_MS = 3_000;
+/** A peer that is silent is asked for a sign of life, and is dead without one, ms: a busy one may take its time. */
+const PING_AFTER_MS = 8_000;
+const PING_TIMEOUT_MS = 5_000;
 
 export const PEER_HEADER = 'stafett-peer';
 
@@ -30,11 +30,12 @@ export interface Peer {
   readonly client: InstanceServiceClient;
   /** What shows to it that we are of its cluster. */
   readonly secret: string;
+  /** Of what goes wrong on the way to it. */
+  readonly logger: Logger;
 }
 
 interface Opened extends Peer {
   readonly channel: Channel;
-  readonly address: string;
   usedAt: number;
 }
 
@@ -75,7 +76,7 @@ export class Peers {
       return undefined;
     }
     const { address, secret } = JSON.parse(published) as { address: string; secret: string };
-    const opened = this.#opened.get(serverId) ?? open(address, secret);
+    const opened = this.#opened.get(serverId) ?? open(address, secret, this.#options.logger.child({ peer: address }));
     opened.usedAt = performance.now();
     this.#opened.set(serverId, opened);
     return opened;
@@ -114,7 +115,7 @@ export class Peers {
   }
 }
 
-function open(address: string, secret: string): Opened {
+function open(address: string, secret: string, logger: Logger): Opened {
   const channel = createChannel(address, ChannelCredentials.createInsecure(), {
     'grpc.keepalive_time_ms': PING_AFTER_MS,
     'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
@@ -123,7 +124,7 @@ function open(address: string, secret: string): Opened {
     'grpc.max_reconnect_backoff_ms': 500,
   });
   const client = createClientFactory().use(errorDetailsClientMiddleware).create(InstanceServiceDefinition, channel);
-  return { client, secret, channel, address, usedAt: 0 };
+  return { client, secret, logger, channel, usedAt: 0 };
 }
 
 /** Of one length, whatever was shown. */

@@ -109,7 +109,7 @@ describe('a large answer', () => {
   const mib = Number(process.env.STAFETT_TEST_DUMP_MIB ?? 128);
 
   test(`of ${mib} MiB comes through two servers as it was sent, and leaves them as they were`, async () => {
-    await caller.instances.call(instance.id, 'big', { mib: 64 }).bytes();
+    await caller.instances.call(instance.id, 'big', { mib: 128 }).bytes();
     const servers = [stack.server.pid, other.pid];
     const before = servers.map(rssMib);
     const most = [...before];
