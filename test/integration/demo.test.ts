@@ -27,6 +27,8 @@ it('the demo breaks things without locks, and nothing with Stafett though a node
   expect(out).toMatch(/node-2 joins +node-[12] 2, node-[12] 2 /);
   expect(out).toMatch(/node-2 is killed \(TTL 2s\) +node-1 4 /);
   expect(out).toContain('Never more than 4 workers at once, of 4.');
+  expect(out).toMatch(/seen from node-\d: RUNNING \d+ %/);
+  expect(out).toMatch(/seen from node-\d: SUCCEEDED 100 % the report of 2024, 4 pages\n/);
   expect(out).toContain('With Stafett nothing was lost');
   await nothingIsLeft(dir);
 });
