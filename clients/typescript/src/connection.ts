@@ -72,6 +72,12 @@ export class Connection {
     return this.#settings.connectTimeoutMs;
   }
 
+  /** Who this is, for people. */
+  get author(): string {
+    const { name, host } = this.#settings.client;
+    return [name, host].filter(Boolean).join('@');
+  }
+
   get life(): SessionLife | undefined {
     return this.#life;
   }

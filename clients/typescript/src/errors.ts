@@ -34,6 +34,8 @@ export type ClientReason =
   | 'WORKER_DRAINING'
   /** DEADLINE_EXCEEDED: a worker of a managed process did not stop within its drain timeout. */
   | 'WORKER_OVERDUE'
+  /** FAILED_PRECONDITION: what was set does not fit the schema of a live setting. The `cause` is the schema's error. */
+  | 'INVALID_SETTING'
   /** CANCELLED: the client was closed, or the node has left the process. */
   | 'CLOSED';
 

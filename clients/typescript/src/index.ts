@@ -19,6 +19,7 @@ export {
 export type { Instances, Served, ServeOptions } from './instances/instances.js';
 export type { InstanceEvent, InstanceView } from './instances/views.js';
 export type { InstanceFilter } from './instances/watch.js';
+export type { LiveSetting } from './live-setting.js';
 export { Lock } from './lock.js';
 export type { AcquireOptions, Locks, Names, TryLock, TryOptions, TryResult, Work } from './locks.js';
 export type { ManagedProcess, OwnSlot } from './managed-process.js';
@@ -40,6 +41,9 @@ export type { RunDefinition, RunType } from './runs/run-type.js';
 export type { RunProgress, RunStatusName, RunView } from './runs/run-view.js';
 export type { Runs } from './runs/runs.js';
 export type { StartOptions } from './runs/start-run.js';
+export type { ChangeSettingOptions, Settings } from './runtime-settings.js';
+export type { Schema } from './schema.js';
+export type { PastSettingView, SettingEvent, SettingView } from './setting-views.js';
 export { connect, type Session, type Stafett } from './stafett.js';
 export type { OnSlow, Subscription } from './subscription.js';
 export type { WatchEvent } from './unlock-news.js';

@@ -6,6 +6,7 @@ import { type InstanceServiceClient, InstanceServiceDefinition } from './gen/sta
 import { type LockServiceClient, LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
+import { type SettingServiceClient, SettingServiceDefinition } from './gen/stafett/v1/setting.js';
 import type { Settings } from './options.js';
 import { openPipeline, type PipelineListener, type WriteRequest } from './pipeline-stream.js';
 import type { Target } from './resolving.js';
@@ -18,6 +19,7 @@ const PING_TIMEOUT_MS = 3_000;
 export class Link {
   readonly sessions: SessionServiceClient;
   readonly locks: LockServiceClient;
+  readonly settings: SettingServiceClient;
   readonly events: EventServiceClient;
   readonly processes: ProcessServiceClient;
   readonly instances: InstanceServiceClient;
@@ -45,6 +47,7 @@ export class Link {
     this.processes = clients.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
     this.instances = clients.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
     this.#metadata = metadata;
+    this.settings = clients.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
     setMaxListeners(0, this.broken); // each call over it listens
   }
 

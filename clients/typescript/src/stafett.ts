@@ -6,6 +6,7 @@ import { Locks } from './locks.js';
 import { type ConnectOptions, toSettings } from './options.js';
 import { Processes } from './processes.js';
 import { Runs } from './runs/runs.js';
+import { Settings } from './runtime-settings.js';
 
 /** This process's session: its liveness in the eyes of the servers. Everything that it holds hangs on it. */
 export class Session {
@@ -56,6 +57,7 @@ export class Stafett implements AsyncDisposable {
   readonly processes: Processes;
   readonly instances: Instances;
   readonly runs: Runs;
+  readonly settings: Settings;
   readonly #connection: Connection;
 
   /** @internal */
@@ -67,6 +69,7 @@ export class Stafett implements AsyncDisposable {
     this.processes = new Processes(connection);
     this.instances = new Instances(connection);
     this.runs = new Runs(connection);
+    this.settings = new Settings(connection);
   }
 
   /**

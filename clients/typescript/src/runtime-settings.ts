@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import type { Connection } from './connection.js';
+import { StafettError } from './errors.js';
+import { LiveSetting } from './live-setting.js';
+import { LiveSettingGroup } from './live-setting-group.js';
+import { checkSchema, parse, type Schema } from './schema.js';
+import { type PastSettingView, type SettingEvent, type SettingView, toPastView, toSettingView } from './setting-views.js';
+import { watchSettings } from './setting-watch.js';
+
+export interface ChangeSettingOptions {
+  /** Only if the setting has this revision; `0n`: only if there is none. Else SETTING_REVISION_MISMATCH, and nothing is changed. */
+  readonly ifRevision?: bigint;
+  /** Who does it; shown in the history. Default: the name and host of this client. */
+  readonly author?: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Settings: configuration and feature flags that change while programs run.
+ * Errors are {@link StafettError}s: CLOSED after `close()`, CONNECTION_FAILED when no server answered within the `connectTimeout`, and what the server refuses,
+ * e.g. INVALID_FIELD for a feature flag that could not be evaluated.
+ */
+export class Settings {
+  readonly #connection: Connection;
+  readonly #groups = new Map<string, LiveSettingGroup>();
+
+  /** @internal */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Sets a key to anything that JSON can hold. When it resolves, every server knows it or hears of it within milliseconds.
+   * @throws {StafettError} SETTING_REVISION_MISMATCH, TOO_MANY_SETTINGS, INVALID_FIELD
+   * @example await stafett.settings.set('mail/enabled', true, { ifRevision: seen.revision });
+   */
+  async set(key: string, value: unknown, options: ChangeSettingOptions = {}): Promise<SettingView> {
+    const json = JSON.stringify(value) as string | undefined;
+    if (json === undefined) throw new TypeError('value: must be something that JSON can hold; use delete to remove a setting');
+    const request = { key, value: json, ...this.#change(options) };
+    const { setting } = await this.#connection.call((link, signal) => link.settings.setSetting(request, { signal }), options.signal);
+    if (!setting) throw new StafettError('INTERNAL', 'INTERNAL', 'the server did not say what it has set');
+    return toSettingView(setting);
+  }
+
+  /** Deletes a setting. Resolves to false if there was none. @throws {StafettError} SETTING_REVISION_MISMATCH */
+  async delete(key: string, options: ChangeSettingOptions = {}): Promise<boolean> {
+    const request = { key, ...this.#change(options) };
+    const { revision } = await this.#connection.call((link, signal) => link.settings.deleteSetting(request, { signal }), options.signal);
+    return revision !== 0n;
+  }
+
+  /** The setting as it is now in Redis; undefined if there is none. */
+  async get(key: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<SettingView | undefined> {
+    try {
+      const { setting } = await this.#connection.call((link, ended) => link.settings.getSetting({ key }, { signal: ended }), signal);
+      return setting && toSettingView(setting);
+    } catch (error) {
+      if (error instanceof StafettError && error.reason === 'SETTING_NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  /** All settings below a prefix, by key; of many the pages are fetched as they are read. */
+  async *list(prefix = '', { signal }: { readonly signal?: AbortSignal } = {}): AsyncGenerator<SettingView> {
+    for (let pageToken = ''; ; ) {
+      const request = { prefix, pageSize: 0, pageToken };
+      const page = await this.#connection.call((link, ended) => link.settings.listSettings(request, { signal: ended }), signal);
+      yield* page.settings.map(toSettingView);
+      if (page.nextPageToken === '') return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** The last ten changes of a key, latest first: who, when, to what. */
+  async history(key: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<PastSettingView[]> {
+    const { changes } = await this.#connection.call((link, ended) => link.settings.getSettingHistory({ key }, { signal: ended }), signal);
+    return changes.flatMap(toPastView);
+  }
+
+  /**
+   * The settings below a prefix, and then every change, in order. Goes on by itself at whichever server; if changes may have been missed a new
+   * snapshot says so.
+   * @example
+   * for await (const event of stafett.settings.watch('mail/')) {
+   *   if (event.type === 'snapshot') replaceAll(event.settings);
+   *   else apply(event.setting);
+   * }
+   */
+  watch(prefix = '', { signal }: { readonly signal?: AbortSignal } = {}): AsyncGenerator<SettingEvent, void, undefined> {
+    return watchSettings(this.#connection, { prefix, signal });
+  }
+
+  /**
+   * A setting that is read synchronously, always fits the schema, and follows what is set. At first it has its default; see `ready`.
+   * @throws {TypeError} if the default does not fit the schema.
+   * @example
+   * const batchSize = stafett.settings.define('mail/batch-size', z.number().int(), 100);
+   * for (const batch of chunks(mails, batchSize.value)) …
+   */
+  define<T>(key: string, schema: Schema<T>, fallback: T): LiveSetting<T> {
+    checkSchema(schema);
+    try {
+      parse(schema, fallback);
+    } catch (cause) {
+      throw new TypeError(`fallback: does not fit the schema of ${JSON.stringify(key)}`, { cause });
+    }
+    const prefix = key.slice(0, key.indexOf('/') + 1) || key;
+    const group = this.#groups.get(prefix) ?? new LiveSettingGroup(this.#connection, prefix);
+    this.#groups.set(prefix, group);
+    const setting = new LiveSetting(key, schema, fallback, group);
+    group.add(setting as LiveSetting<unknown>);
+    return setting;
+  }
+
+  #change({ ifRevision, author = this.#connection.author }: ChangeSettingOptions) {
+    return { ifRevision, author, requestId: randomUUID() };
+  }
+}
