@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { createCacheService } from './caches/cache-service.js';
 import { type Address, formatAddress } from './config/types.js';
 import type { Config } from './config/variables.js';
 import { Engine } from './engine/engine.js';
@@ -15,6 +16,7 @@ import { createFlagSyncService } from './flags/sync-service.js';
 import { ServiceDefinition as EvaluationV1Definition } from './gen/flagd/evaluation/v1/evaluation.js';
 import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluation/v2/evaluation.js';
 import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
+import { CacheServiceDefinition } from './gen/stafett/v1/cache.js';
 import { EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { LockServiceDefinition, type PipelineRequest, type PipelineResponse } from './gen/stafett/v1/lock.js';
@@ -146,6 +148,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
     service(LockServiceDefinition, locks),
     service(EventServiceDefinition, events),
     service(ProcessServiceDefinition, processes),
+    service(CacheServiceDefinition, createCacheService({ ...config, channels })),
     service(SettingServiceDefinition, createSettingService({ ...config, settings, check: checkFlag })),
     service(EvaluationV1Definition, createEvaluationV1(flags)),
     service(EvaluationV2Definition, createEvaluationV2(flags)),

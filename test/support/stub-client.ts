@@ -1,5 +1,6 @@
 import { type Channel, createChannel, createClientFactory } from 'nice-grpc';
 import { Metadata } from 'nice-grpc-common';
+import { CacheServiceDefinition } from '../../server/src/gen/stafett/v1/cache.js';
 import { InstanceServiceDefinition } from '../../server/src/gen/stafett/v1/instance.js';
 import { type Grant, type Lock, LockServiceDefinition, type PastHolder } from '../../server/src/gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from '../../server/src/gen/stafett/v1/process.js';
@@ -37,6 +38,7 @@ export class StubClient {
   readonly settings;
   readonly instances;
   readonly processes;
+  readonly caches;
 
   /** @param port of a server, or of a proxy before it. */
   constructor(
@@ -54,6 +56,7 @@ export class StubClient {
     this.settings = factory.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
     this.instances = factory.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
     this.processes = factory.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
+    this.caches = factory.create(CacheServiceDefinition, this.#channel, { '*': { metadata } });
   }
 
   /** Calls under way go on. */

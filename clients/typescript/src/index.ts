@@ -1,3 +1,5 @@
+export type { Cache, CacheStats, Invalidate, SetOptions } from './cache.js';
+export type { CacheOptions, Caches } from './caches.js';
 export type { SessionState } from './connection.js';
 export type { DurationLike } from './durations.js';
 export { type ClientReason, StafettError, type StafettErrorOptions } from './errors.js';

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { type Channel, ChannelCredentials, createChannel, createClientFactory, Metadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
+import { type CacheServiceClient, CacheServiceDefinition } from './gen/stafett/v1/cache.js';
 import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
 import { type InstanceServiceClient, InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { type LockServiceClient, LockServiceDefinition } from './gen/stafett/v1/lock.js';
@@ -20,6 +21,7 @@ export class Link {
   readonly sessions: SessionServiceClient;
   readonly locks: LockServiceClient;
   readonly settings: SettingServiceClient;
+  readonly caches: CacheServiceClient;
   readonly events: EventServiceClient;
   readonly processes: ProcessServiceClient;
   readonly instances: InstanceServiceClient;
@@ -48,6 +50,7 @@ export class Link {
     this.instances = clients.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
     this.#metadata = metadata;
     this.settings = clients.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
+    this.caches = clients.create(CacheServiceDefinition, this.#channel, { '*': { metadata } });
     setMaxListeners(0, this.broken); // each call over it listens
   }
 

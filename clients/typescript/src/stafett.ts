@@ -1,3 +1,4 @@
+import { Caches } from './caches.js';
 import { Connection, type SessionState } from './connection.js';
 import { sessionLost } from './errors.js';
 import { Events } from './events.js';
@@ -58,6 +59,7 @@ export class Stafett implements AsyncDisposable {
   readonly instances: Instances;
   readonly runs: Runs;
   readonly settings: Settings;
+  readonly caches: Caches;
   readonly #connection: Connection;
 
   /** @internal */
@@ -70,6 +72,7 @@ export class Stafett implements AsyncDisposable {
     this.instances = new Instances(connection);
     this.runs = new Runs(connection);
     this.settings = new Settings(connection);
+    this.caches = new Caches(connection);
   }
 
   /**

@@ -8,6 +8,7 @@ import * as durations from '../gen/google/protobuf/duration.js';
 import * as masks from '../gen/google/protobuf/field_mask.js';
 import * as structs from '../gen/google/protobuf/struct.js';
 import * as timestamps from '../gen/google/protobuf/timestamp.js';
+import * as caches from '../gen/stafett/v1/cache.js';
 import * as errors from '../gen/stafett/v1/error.js';
 import * as events from '../gen/stafett/v1/event.js';
 import * as instances from '../gen/stafett/v1/instance.js';
@@ -33,7 +34,7 @@ interface Codec {
 
 const GENERATED = [
   ...[durations, masks, structs, timestamps, errors],
-  ...[sessions, locks, processes, runs, events, instances, settings, evaluationV1, evaluationV2, flagSync],
+  ...[sessions, locks, processes, runs, events, instances, settings, caches, evaluationV1, evaluationV2, flagSync],
 ];
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
