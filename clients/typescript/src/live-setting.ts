@@ -1,13 +1,20 @@
 import { StafettError } from './errors.js';
-import type { LiveSettingGroup } from './live-setting-group.js';
 import { parse, type Schema } from './schema.js';
+
+/** Where the values come from. */
+export interface SettingSource {
+  /** A server tells of changes now. */
+  readonly isLive: boolean;
+  /** Resolves when there was something to tell. */
+  ready(signal?: AbortSignal): Promise<void>;
+}
 
 /** A setting that is read synchronously and follows what is set. Made by `settings.define`. */
 export class LiveSetting<T> {
   readonly key: string;
   readonly #schema: Schema<T>;
   readonly #fallback: T;
-  readonly #group: LiveSettingGroup;
+  readonly #source: SettingSource;
   readonly #listeners = new Set<(value: T, before: T) => void>();
   readonly #errorListeners = new Set<(error: StafettError) => void>();
   #value: T;
@@ -15,12 +22,12 @@ export class LiveSetting<T> {
   #revision = 0n;
 
   /** @internal */
-  constructor(key: string, schema: Schema<T>, fallback: T, group: LiveSettingGroup) {
+  constructor(key: string, schema: Schema<T>, fallback: T, source: SettingSource) {
     this.key = key;
     this.#schema = schema;
     this.#fallback = fallback;
     this.#value = fallback;
-    this.#group = group;
+    this.#source = source;
   }
 
   /** The last good value; the default as long as none was set, and after it was deleted. */
@@ -35,7 +42,7 @@ export class LiveSetting<T> {
 
   /** True: no server tells of changes now, or none has done so yet. The value may be an old one. */
   get stale(): boolean {
-    return !this.#group.isLive;
+    return !this.#source.isLive;
   }
 
   /** What is wrong with what was set last; the value is then the last good one. The `cause` is the schema's own error. */
@@ -49,7 +56,7 @@ export class LiveSetting<T> {
    * @example await batchSize.ready(AbortSignal.timeout(5_000)).catch(() => log.warn('starting with the default'));
    */
   ready(signal?: AbortSignal): Promise<void> {
-    return this.#group.ready(signal);
+    return this.#source.ready(signal);
   }
 
   /** Told each new value. Returns what ends that. */
