@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { Status } from 'nice-grpc-common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EventServiceDefinition } from '../../server/src/gen/stafett/v1/event.js';
 import { LockServiceDefinition } from '../../server/src/gen/stafett/v1/lock.js';
 import { SessionServiceDefinition } from '../../server/src/gen/stafett/v1/session.js';
 import { RawClient } from '../support/raw-client.js';
@@ -8,7 +9,7 @@ import { startServer, type TestServer } from '../support/stack.js';
 
 const GARBAGE = Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
-const METHODS = [LockServiceDefinition, SessionServiceDefinition].flatMap(({ fullName, methods }) =>
+const METHODS = [LockServiceDefinition, SessionServiceDefinition, EventServiceDefinition].flatMap(({ fullName, methods }) =>
   Object.values(methods).map((method) => ({ path: `/${fullName}/${method.name}`, ...method })),
 );
 
