@@ -170,7 +170,7 @@ function fitting(pending: readonly Pending[], max: number): number {
   for (let i = 0; i < end; i++) {
     const { command } = pending[i] as Pending;
     if (command[0] !== 'publish') continue;
-    bytes += command[2].length;
+    for (const [, data] of command[1]) bytes += data.length;
     if (bytes > BATCH_BYTES_MAX && i > 0) return i;
   }
   return end;
@@ -178,5 +178,8 @@ function fitting(pending: readonly Pending[], max: number): number {
 
 /** A forced release without a token would hit the next holder if it were sent twice; a publication would be two. */
 function isRepeatable({ command }: Pending): boolean {
-  return !(command[0] === 'force' && command[2] === 0) && !(command[0] === 'publish' && command[4] === '');
+  return (
+    !(command[0] === 'force' && command[2] === 0) &&
+    !(command[0] === 'publish' && command[1].some(([, , , idempotencyKey]) => idempotencyKey === ''))
+  );
 }

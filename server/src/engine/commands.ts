@@ -71,15 +71,14 @@ export type AcquireCommand = [
   generation?: number,
 ];
 
-export type PublishCommand = [
-  'publish',
+export type PublishCommand = ['publish', publications: PublicationArgs[], windowMs: number];
+export type PublicationArgs = [
   /** The channel, and the prefixes that cover it. */
   feeds: string[],
   data: string,
   key: string,
   idempotencyKey: string,
   policy: [size: number, ageMs: number, isFixed: 0 | 1],
-  windowMs: number,
 ];
 
 /** Offsets before it: of its channel and of each prefix. */
@@ -129,7 +128,7 @@ export interface Results extends ProcessResults, RunResults, SettingResults {
   instances: ['instances', InstanceView[], last: string, changes: number];
   watch_instances: ['watching', changes: number];
   drain: ['drained', EngineEvent[], nextDeadline: number, left: number];
-  publish: ['published', offset: number, wasBefore: 0 | 1, epoch: string];
+  publish: ['published', epoch: string, results: [offset: number, wasBefore: 0 | 1][]];
   tails: ['tails', epoch: string, tails: number[], end: number];
   replay: [
     'replayed',

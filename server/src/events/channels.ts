@@ -1,4 +1,5 @@
 import type { HistoryRule } from '../config/event-types.js';
+import type { PublicationArgs } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import type { EventMetrics } from './event-metrics.js';
@@ -15,6 +16,9 @@ import { Subscription } from './subscription.js';
 /** How often the last publication of each feed is asked for, and how many feeds at once, ms. */
 const CHECK_MS = 1_000;
 const CHECK_FEEDS_MAX = 1_000;
+/** Publications, and characters of their data, in one step. */
+const STEP_MAX = 128;
+const STEP_CHARS_MAX = 262_144;
 /** How soon a feed is asked for again, at the soonest, ms. */
 const RECHECK_MS = 2_000;
 
@@ -73,15 +77,35 @@ export class Channels {
   }
 
   /** @throws {StafettError} REDIS_UNAVAILABLE: it may have happened, unless it has an idempotency key and is asked for again */
-  async publish({ channel, data, key = '', idempotencyKey = '', history = NO_HISTORY }: NewPublication): Promise<Published> {
-    const { historyRules, idempotencyWindowMs, metrics } = this.#options;
-    const rule = policyFor(historyRules, channel);
+  async publish(publication: NewPublication): Promise<Published> {
+    const [published] = await this.#publish([publication]);
+    return published as Published;
+  }
+
+  /** Publishes several in their order, in steps of not too many. @throws {StafettError} as `publish`; some of them may have happened */
+  async publishBatch(publications: readonly NewPublication[]): Promise<Published[]> {
+    const published: Published[] = [];
+    while (published.length < publications.length) {
+      const count = stepOf(publications, published.length);
+      published.push(...(await this.#publish(publications.slice(published.length, published.length + count))));
+    }
+    return published;
+  }
+
+  async #publish(publications: readonly NewPublication[]): Promise<Published[]> {
+    const { idempotencyWindowMs, metrics } = this.#options;
+    const args = publications.map((publication) => this.#toArgs(publication));
+    const [, epoch, results] = await this.engine.run<'publish'>(['publish', args, idempotencyWindowMs]);
+    return results.map(([offset, wasBefore]) => {
+      metrics.onPublished(offset > 0, wasBefore === 1);
+      return { position: offset > 0 ? { epoch, offset } : undefined, duplicate: wasBefore === 1 };
+    });
+  }
+
+  #toArgs({ channel, data, key = '', idempotencyKey = '', history = NO_HISTORY }: NewPublication): PublicationArgs {
+    const rule = policyFor(this.#options.historyRules, channel);
     const { size, ageMs } = rule ?? history;
-    const policy: [number, number, 0 | 1] = [size, ageMs, rule ? 1 : 0];
-    const command = ['publish', feedsOf(channel), data, key, idempotencyKey, policy, idempotencyWindowMs] as const;
-    const [, offset, wasBefore, epoch] = await this.engine.run<'publish'>([...command]);
-    metrics.onPublished(offset > 0, wasBefore === 1);
-    return { position: offset > 0 ? { epoch, offset } : undefined, duplicate: wasBefore === 1 };
+    return [feedsOf(channel), data, key, idempotencyKey, [size, ageMs, rule ? 1 : 0]];
   }
 
   /**
@@ -163,4 +187,14 @@ export class Channels {
     for (const subscription of this.#subscriptions) queuedBytes += subscription.queuedBytes;
     return { subscriptions: this.#subscriptions.size, feeds: this.#feeds.size, queuedBytes };
   }
+}
+
+/** How many of them, from the first on, go into one step: at least one. */
+function stepOf(publications: readonly NewPublication[], first: number): number {
+  let count = 0;
+  for (let chars = 0; count < STEP_MAX && first + count < publications.length; count++) {
+    chars += publications[first + count]?.data.length ?? 0;
+    if (chars > STEP_CHARS_MAX && count > 0) break;
+  }
+  return count;
 }

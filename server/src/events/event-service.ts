@@ -41,9 +41,7 @@ export function createEventService({ channels, limits }: EventServiceOptions): E
     },
 
     async publishBatch({ publications }, { namespace }) {
-      const of = channels(namespace);
-      // All at once, so that they stay together and in order.
-      const published = await Promise.all(planBatch(publications, limits).map((publication) => of.publish(publication)));
+      const published = await channels(namespace).publishBatch(planBatch(publications, limits));
       return { publications: published.map(toResponse) };
     },
 

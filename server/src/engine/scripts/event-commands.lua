@@ -63,14 +63,14 @@ local function keep(channel, id, message, size, age)
   call('PEXPIRE', P .. 'publications', TAIL_TTL_MS)
 end
 
--- {publish, feeds (the channel first), data, key, idempotency key, {size, age (ms), 1 if that is not the publisher's to decide}, window (ms)}
--- -> {published, offset or 0, 1 if it had been before, epoch}
-commands.publish = function(command)
-  local _, feeds, data, key, id, policy, window = unpack(command)
+-- A publication is {feeds (the channel first), data, key, idempotency key, {size, age (ms), 1 if that is not the publisher's to decide}}.
+-- Returns its offset or 0, and 1 if it had been before.
+local function publish(publication, window)
+  local feeds, data, key, id, policy = unpack(publication)
   local channel = feeds[1]
   local done = id ~= '' and P .. 'published:' .. channel .. '\0' .. id
   local before = done and call('GET', done)
-  if before then return {'published', tonumber(before), 1, epochId()} end
+  if before then return {tonumber(before), 1} end
   local last, size, age = readChannel(channel)
   if not last or policy[3] == 1 then size, age = policy[1], policy[2] end
   local offset = 0
@@ -83,7 +83,15 @@ commands.publish = function(command)
     hint(channel, message)
   end
   if done then call('SET', done, decimal(offset), 'PX', window) end
-  return {'published', offset, 0, epochId()}
+  return {offset, 0}
+end
+
+-- {publish, publications, how long an idempotency key is remembered (ms)} -> {published, epoch, {{offset or 0, 1 if it had been before}...}}.
+-- One command for several, since commands may change places when they are sent again.
+commands.publish = function(command)
+  local results = {}
+  for i, publication in ipairs(command[2]) do results[i] = publish(publication, command[3]) end
+  return {'published', epochId(), results}
 end
 
 -- {tails, feeds} -> {tails, epoch, the last offset of each, the last one of the namespace}
