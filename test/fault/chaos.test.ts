@@ -4,7 +4,7 @@ import { sabotagedServer } from '../chaos/sabotage.js';
 import { defaultRedisKind } from '../support/redis-kind.js';
 import { testSeed } from '../support/rng.js';
 
-// A short run of `npm run chaos`, which sets these. In one of CI's two passes: what happens does not depend on where Redis runs.
+// A short run of `npm run chaos`, which sets these. Not with Testcontainers: what happens does not depend on where Redis runs.
 
 const IN_DOCKER = defaultRedisKind() === 'docker';
 const SECONDS = Number(process.env.STAFETT_CHAOS_SECONDS ?? 20);
