@@ -5,12 +5,14 @@ import { Rng } from '../support/rng.js';
 import { type ChaosEvent, monotonicUs } from './events.js';
 import { Register } from './register.js';
 import { type ClientSettings, NAMES } from './settings.js';
+import { removeDeadline } from './without-deadline.js';
 
 // A client process of the chaos run: lanes of read-modify-write transactions under locks, until it is ended.
 
 const settings = JSON.parse(process.argv[2] as string) as ClientSettings;
 const store = new Redis(settings.storePort, '127.0.0.1');
 let transactions = 0;
+if (!settings.deadline) removeDeadline();
 
 function tell(event: ChaosEvent): void {
   process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -26,7 +28,8 @@ const stafett = await connect(settings.addresses, {
 /** Adds one to the register of each name, fenced and unfenced, reading and writing in two steps. */
 async function work(lock: Lock, id: string, rng: Rng): Promise<void> {
   const tokens = Object.fromEntries(lock.names.map((name) => [name, String(lock.tokenFor(name))]));
-  tell({ kind: 'granted', at: monotonicUs(), id, tokens });
+  const [session = ''] = lock.lockId.split('.');
+  tell({ kind: 'granted', at: monotonicUs(), id, session, tokens });
   for (const name of lock.names) {
     for (const [kind, token] of [
       ['fenced', settings.fencing ? (tokens[name] as string) : ''],
@@ -35,10 +38,11 @@ async function work(lock: Lock, id: string, rng: Rng): Promise<void> {
       const register = new Register(store, `${kind}:${name}`);
       const value = await register.read(token);
       if (value < 0) throw new StafettError('FAILED_PRECONDITION', 'STALE_TOKEN', 'refused by the register');
-      await sleep(rng.int(0, 10));
+      await sleep(rng.int(0, settings.workMsMax));
       const at = monotonicUs();
-      if (settings.assertHeld) lock.assertHeld();
+      lock.assertHeld();
       tell({ kind: 'held', at, id });
+      await sleep(rng.int(0, settings.stallMsMax)); // a freeze between the question and the write is what fencing is for
       await register.write(token, value + 1);
     }
   }
@@ -48,13 +52,14 @@ async function transaction(rng: Rng, id: string): Promise<string | undefined> {
   const names = rng.sample(NAMES, rng.chance(0.3) ? 2 : 1).sort();
   const inner = NAMES.filter((name) => !names.includes(name));
   if (rng.chance(0.15)) {
-    const { acquired } = await stafett.locks.tryRun(names, (lock) => work(lock, id, rng), { waitTimeout: rng.int(0, 500) });
+    const { acquired } = await stafett.locks.tryRun(names, (lock) => work(lock, id, rng), { waitTimeout: rng.int(0, 500), purpose: id });
     return acquired ? undefined : 'CONTENDED';
   }
-  await stafett.locks.run(names, async (lock) => {
+  const outer = async (lock: Lock) => {
     await work(lock, id, rng);
-    if (rng.chance(0.2)) await stafett.locks.run(rng.pick(inner), (nested) => work(nested, `${id}n`, rng));
-  });
+    if (rng.chance(0.2)) await stafett.locks.run(rng.pick(inner), (nested) => work(nested, `${id}n`, rng), { purpose: `${id}n` });
+  };
+  await stafett.locks.run(names, outer, { purpose: id });
   return undefined;
 }
 

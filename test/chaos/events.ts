@@ -2,7 +2,7 @@
 export type ChaosEvent =
   | { kind: 'ready' }
   /** A lock was granted; the time is after the client knew. */
-  | { kind: 'granted'; at: number; id: string; tokens: Record<string, string> }
+  | { kind: 'granted'; at: number; id: string; session: string; tokens: Record<string, string> }
   /** `assertHeld()` did not throw; the time is before it was asked. */
   | { kind: 'held'; at: number; id: string }
   /** A transaction is over; without a reason it did all that it had to do. */

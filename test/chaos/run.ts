@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Rng } from '../support/rng.js';
 import { findViolations } from './checker.js';
 import { monotonicUs } from './events.js';
-import { FAULTS } from './faults.js';
+import { FAULTS, possibleFaults } from './faults.js';
+import { findOverlapsInRedisTime, findOvertakings } from './order.js';
 import { World } from './world.js';
 
 export interface ChaosOptions {
@@ -12,8 +13,12 @@ export interface ChaosOptions {
   readonly faults?: readonly string[];
   readonly servers?: number;
   readonly clients?: number;
+  /** How long each step of a transaction may take. */
+  readonly workMsMax?: number;
+  /** How much later than its last look at the lock it may write. */
+  readonly stallMsMax?: number;
   readonly fencing?: boolean;
-  readonly assertHeld?: boolean;
+  readonly deadline?: boolean;
   /** Of a sabotaged server. */
   readonly dist?: string;
   progress?(line: string): void;
@@ -34,15 +39,25 @@ export interface ChaosReport {
 }
 
 const TTL_MS = 2_000;
-/** After the last fault: until a session has run out, and a grace period after that is over, and a little more. */
-const CALM_MS = 3 * TTL_MS + 5_000;
+/** After the last fault: until a session has run out, and a grace period is over, and a little more. */
+const CALM_MS = 2 * TTL_MS + 8_000;
 const PROGRESS_EVERY = 5;
 
 /** Hurts a small world for a while, then leaves it in peace, and looks at what happened. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { seed, seconds, servers = 2, clients = 4, fencing = true, assertHeld = true, progress = () => {}, dist } = options;
-  const names = options.faults ?? Object.keys(FAULTS);
-  const unknown = names.filter((name) => !(name in FAULTS));
+  const {
+    seed,
+    seconds,
+    servers = 2,
+    clients = 4,
+    workMsMax = 10,
+    stallMsMax = 10,
+    fencing = true,
+    deadline = true,
+    progress = () => {},
+    dist,
+  } = options;
+  const unknown = (options.faults ?? []).filter((name) => !(name in FAULTS));
   if (unknown.length > 0) throw new Error(`no such fault: ${unknown.join(', ')}; there are ${Object.keys(FAULTS).join(', ')}`);
   const rng = new Rng(seed);
   const world = await World.start({
@@ -50,10 +65,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     servers,
     clients,
     ttlMs: TTL_MS,
+    workMsMax,
+    stallMsMax,
     fencing,
-    assertHeld,
+    deadline,
     ...(dist !== undefined && { dist }),
   });
+  const names = options.faults ?? possibleFaults(world);
   const faults = new Map<string, number>();
   const recoveriesMs: number[] = [];
   const violations: string[] = [];
@@ -66,14 +84,27 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const recovery = await recover(world);
     if (recovery === undefined) violations.push(await forgotten(world, chosen));
     else recoveriesMs.push(recovery);
+    violations.push(...(await lookBack(world)));
     const count = [...faults.values()].reduce((sum, each) => sum + each, 0);
     if (count % PROGRESS_EVERY === 0) progress(`${count} faults, ${world.events.length} events, last recovery ${recovery ?? '–'} ms`);
     if (violations.length > 0) break;
   }
   const lostUpdates = { fenced: await world.lostUpdates('fenced'), plain: await world.lostUpdates('plain') };
-  violations.push(...findViolations(world.events));
-  if (lostUpdates.fenced > 0) violations.push(`lost updates of the fenced registers: ${lostUpdates.fenced}`);
+  if (violations.length === 0) violations.push(...(await lookBack(world)));
   return { seed, violations, faults, recoveriesMs, lostUpdates, ...outcomes(world) };
+}
+
+/** Whatever must not happen, and did so far. */
+async function lookBack(world: World): Promise<string[]> {
+  const { events, eras } = world;
+  const { observations } = world.observer;
+  const lost = await world.lostUpdates('fenced');
+  return [
+    ...findViolations(events),
+    ...findOvertakings(observations, events, eras),
+    ...findOverlapsInRedisTime(observations, eras),
+    ...(lost > 0 ? [`lost updates of the fenced registers: ${lost}`] : []),
+  ];
 }
 
 /** @returns how long it took, ms, or undefined if it did not happen in time. */

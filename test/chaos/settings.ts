@@ -10,8 +10,12 @@ export interface ClientSettings {
   readonly ttlMs: number;
   readonly seed: number;
   readonly lanes: number;
+  /** How long each step of a transaction may take. */
+  readonly workMsMax: number;
+  /** How much later than its last look at the lock it may write. */
+  readonly stallMsMax: number;
   /** False: the register is not given the tokens. For the proof that this would be noticed. */
   readonly fencing: boolean;
-  /** False: nobody asks whether the lock is still held. For the proof that this would be noticed. */
-  readonly assertHeld: boolean;
+  /** False: the client waits until a server tells it that its session is lost. For the proof that this would be noticed. */
+  readonly deadline: boolean;
 }

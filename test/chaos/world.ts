@@ -3,26 +3,33 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onCleanup } from '../support/cleanup.js';
 import { eventually } from '../support/eventually.js';
+import { createFakeClock, type FakeClock } from '../support/fake-clock.js';
 import { plainEnv, startProcess, type TestProcess } from '../support/process.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Rng } from '../support/rng.js';
 import { startServer, type TestServer } from '../support/stack.js';
 import { connectStub, freshNamespace } from '../support/stub-stack.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
-import type { ChaosEvent, Told } from './events.js';
+import { type ChaosEvent, monotonicUs, type Told } from './events.js';
+import { Observer } from './observer.js';
+import type { Era } from './order.js';
 import { Register } from './register.js';
 import { NAMES } from './settings.js';
 
 const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
 const LANES = 3;
+/** Until everybody has heard of the end of a grace period. */
+const GRACE_MARGIN_MS = 1_000;
 
 export interface WorldOptions {
   readonly rng: Rng;
   readonly servers: number;
   readonly clients: number;
   readonly ttlMs: number;
+  readonly workMsMax: number;
+  readonly stallMsMax: number;
   readonly fencing: boolean;
-  readonly assertHeld: boolean;
+  readonly deadline: boolean;
   /** Of a sabotaged server. */
   readonly dist?: string;
 }
@@ -43,26 +50,57 @@ export class World {
   readonly events: Told[] = [];
   readonly servers: ChaosServer[] = [];
   readonly clients: (ChaosClient | undefined)[] = [];
+  /** When Redis forgot, or its clock was set. */
+  readonly eras: Era[] = [];
+  readonly observer: Observer;
   readonly #namespace = freshNamespace();
   #started = 0;
+  #redisFaults: Promise<unknown> = Promise.resolve();
 
   private constructor(
     readonly options: WorldOptions,
-    readonly redis: TestRedis,
+    /** The master, another one after a fail-over. */
+    public redis: TestRedis,
     /** Between servers and Redis. */
     readonly back: TcpProxy,
     readonly store: TestRedis,
-  ) {}
+    /** Of the hosts of Redis. */
+    readonly clock: FakeClock | undefined,
+  ) {
+    this.observer = new Observer(this.servers, this.#namespace, options.rng.fork());
+  }
 
   static async start(options: WorldOptions): Promise<World> {
-    const [redis, store] = [await startRedis(), await startRedis()];
-    const world = new World(options, redis, await startTcpProxy({ host: redis.host, port: redis.port }), store);
+    const clock = createFakeClock();
+    const [redis, store] = [await startRedis({ kind: 'private', env: clock?.env ?? {} }), await startRedis()];
+    const world = new World(options, redis, await startTcpProxy({ port: redis.port }), store, clock);
     for (let i = 0; i < options.servers; i++) {
       const running = await world.startServer();
       world.servers.push({ running, front: await startTcpProxy({ port: running.grpcPort }) });
     }
     await Promise.all(Array.from({ length: options.clients }, (_, i) => world.startClient(i)));
+    void world.observer.run();
     return world;
+  }
+
+  /** One that has no data yet, on the same clock. */
+  startAnotherRedis(): Promise<TestRedis> {
+    return startRedis({ kind: 'private', env: this.clock?.env ?? {} });
+  }
+
+  /** What is done to the process of Redis is done one after the other. */
+  toRedis<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#redisFaults.then(act);
+    this.#redisFaults = done.catch(() => {});
+    return done;
+  }
+
+  /** Redis forgets, or its clock is set: a new epoch. */
+  async newEpoch(act: () => Promise<void>): Promise<void> {
+    const era = { from: monotonicUs(), to: Number.POSITIVE_INFINITY };
+    this.eras.push(era);
+    await act();
+    era.to = monotonicUs() + (this.options.ttlMs + GRACE_MARGIN_MS) * 1_000;
   }
 
   /** At the address of the one before, if there was one. */
@@ -76,10 +114,19 @@ export class World {
   }
 
   async startClient(slot: number): Promise<void> {
-    const { rng, ttlMs, fencing, assertHeld } = this.options;
+    const { rng, ttlMs, workMsMax, stallMsMax, fencing, deadline } = this.options;
     const name = `client-${slot}-${++this.#started}`;
     const addresses = rng.shuffle(this.servers.map(({ front }) => front.address));
-    const common = { namespace: this.#namespace, storePort: this.store.port, ttlMs, lanes: LANES, fencing, assertHeld };
+    const common = {
+      namespace: this.#namespace,
+      storePort: this.store.port,
+      ttlMs,
+      lanes: LANES,
+      workMsMax,
+      stallMsMax,
+      fencing,
+      deadline,
+    };
     const settings = JSON.stringify({ ...common, name, addresses, seed: rng.int(0, 2 ** 31) });
     const child = startProcess(process.execPath, ['--import', 'tsx', CLIENT, settings], plainEnv());
     onCleanup(() => child.kill('SIGKILL'));

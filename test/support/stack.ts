@@ -8,7 +8,7 @@ import { type Exit, plainEnv, startProcess, type TestProcess } from './process.j
 import { startRedis, type TestRedis, type TestRedisOptions } from './redis.js';
 
 const DIST = fileURLToPath(new URL('../../server/dist', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const START_TRIES = 3;
 
 /** One line of the server's log. */

@@ -3,7 +3,7 @@ import { findViolations } from '../chaos/checker.js';
 import type { Told } from '../chaos/events.js';
 
 const granted = (client: string, id: string, at: number, token: number, name = 'a'): Told => {
-  return { kind: 'granted', client, id, at, tokens: { [name]: String(token) } };
+  return { kind: 'granted', client, id, at, session: 's', tokens: { [name]: String(token) } };
 };
 const held = (client: string, id: string, at: number): Told => ({ kind: 'held', client, id, at });
 const done = (client: string, id: string, at: number, reason?: string): Told => ({
