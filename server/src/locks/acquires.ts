@@ -89,6 +89,12 @@ export class Acquires {
     this.#takeBack(lockId);
   }
 
+  /** It was cancelled before it was carried out: of two batches under way, the first may have to be sent again. */
+  overtaken(lockId: string): void {
+    const pending = this.#pending.get(lockId);
+    if (pending && !pending.answered && pending.ticket === undefined) this.#answer(pending, cancelled(lockId));
+  }
+
   /** The caller's stream broke: it may come back, here or elsewhere, and finds its place. A lease has nobody to come back. */
   abandon(lockId: string, listener: AcquireListener): void {
     const pending = this.#pending.get(lockId);

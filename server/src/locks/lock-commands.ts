@@ -4,6 +4,7 @@ import type { CancelAcquireRequest, ExtendRequest, ExtendResponse, ReleaseReques
 import { checkDuration, checkId, checkLockId, isId } from '../rpc/fields.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import { TTL_MS_MIN } from './acquire-plan.js';
+import type { Acquires } from './acquires.js';
 import type { LockMetrics } from './lock-metrics.js';
 import { toGrant } from './lock-views.js';
 import { lockHeldBySession, lockNotHeld } from './refusals.js';
@@ -36,11 +37,22 @@ export function extend(engine: NamespaceEngine, maxTtlMs: number, request: Exten
   });
 }
 
-export function cancelAcquire(engine: NamespaceEngine, request: CancelAcquireRequest, done: Done, generation = 0): void {
+/** What an acquire is cancelled with. */
+interface Cancelling {
+  readonly engine: NamespaceEngine;
+  readonly acquires: Acquires;
+  /** The client's connection, or 0. */
+  readonly generation?: number;
+}
+
+export function cancelAcquire({ engine, acquires, generation = 0 }: Cancelling, request: CancelAcquireRequest, done: Done): void {
   checkId('request_id', request.requestId);
   if (request.sessionId !== '' && !isId(request.sessionId)) throw sessionNotFound(request.sessionId);
   const lockId = request.sessionId === '' ? `~${request.requestId}.0` : `${request.sessionId}.${request.requestId}`;
-  engine.submit<'cancel'>(['cancel', lockId, '', generation], (error) => done(error));
+  engine.submit<'cancel'>(['cancel', lockId, '', generation], (error, result) => {
+    if (result?.[0] === 'none') acquires.overtaken(lockId);
+    done(error);
+  });
 }
 
 function notHeld([, lockId, blockers, how]: NotHeldResult): Error {

@@ -82,7 +82,7 @@ export function createLockService(options: LockServiceOptions): LockServiceImple
     },
 
     async cancelAcquire(request, context) {
-      await callback<undefined>((done) => cancelAcquire(of(context).engine, request, done));
+      await callback<undefined>((done) => cancelAcquire(of(context), request, done));
       return {};
     },
 

@@ -125,7 +125,7 @@ export class Pipeline {
   }
 
   #carryOut(id: bigint, command: PipelineCommand['command']): void {
-    const { engine, metrics, maxTtlMs, generation } = this.#options;
+    const { engine, metrics, maxTtlMs } = this.#options;
     switch (command?.$case) {
       case 'acquire':
         return this.#acquire(id, command.value);
@@ -136,7 +136,7 @@ export class Pipeline {
           this.#answer(id, error || !value ? this.#error(error) : { $case: 'extend', value });
         });
       case 'cancel':
-        return cancelAcquire(engine, command.value, (error) => this.#answer(id, error ? this.#error(error) : CANCELLED), generation);
+        return cancelAcquire(this.#options, command.value, (error) => this.#answer(id, error ? this.#error(error) : CANCELLED));
       default:
         throw invalidField('command', 'is missing, or of a kind that this server does not know');
     }
