@@ -63,3 +63,14 @@ describe('tells a clock that was set from a call that was slow', () => {
     expect(clock.wasSet(REDIS + 10_000 + byMs, 10_000, 10_000 + tookMs, TOLERANCE_MS)).toBe(wasSet);
   });
 });
+
+test('follows drift while nobody asks, but neither a clock that was set nor one that is not known', () => {
+  const follow = (at: number, ahead: number) => clock.follow(REDIS + ahead + at + 1, at, at + 2, TOLERANCE_MS);
+  follow(0, 0);
+  expect(clock.expected()).toBe(0);
+  observe(0, 2);
+  for (let i = 1; i <= 10; i++) follow(i * 1_000, i * 50);
+  expect(Math.abs(expectedAt(10_000) - (REDIS + 10_500))).toBeLessThan(3);
+  follow(11_000, 3_600_000);
+  expect(Math.abs(expectedAt(11_000) - (REDIS + 11_500))).toBeLessThan(3);
+});

@@ -9,6 +9,7 @@ import { type Library, loadLibrary } from '../redis/scripts.js';
 import { slotOf } from '../redis/slots.js';
 import type { Subscriber } from '../redis/subscriber.js';
 import { shuttingDown, tooManyNamespaces } from '../rpc/errors.js';
+import { ClockWatch } from './clock-watch.js';
 import { decodeBatch, decodeMessage, encodeBatch } from './codec.js';
 import type { BatchReply, Command, EngineLimits } from './commands.js';
 import { EngineMetrics } from './engine-metrics.js';
@@ -66,9 +67,11 @@ export class Engine {
     this.#canRegister = this.#registrar.ready;
     const adoption = setInterval(() => this.#adoptNamespaces().catch(() => {}), NAMESPACES_MS).unref();
     const lossWatch = new LossWatch(masters, this.#namespaces);
+    const clockWatch = new ClockWatch(masters);
     this.#stops.push(
       () => clearInterval(adoption),
       () => lossWatch.stop(),
+      () => clockWatch.stop(),
     );
   }
 

@@ -3,14 +3,12 @@ import type { Logger } from 'pino';
 import type { RedisConnection } from '../redis/connection.js';
 import { epochPrefix, gateKey, namespacePrefix } from '../redis/keys.js';
 import type { Masters } from '../redis/masters.js';
+import { TOLERANCE_MS } from '../redis/redis-clock.js';
 import type { Library } from '../redis/scripts.js';
 import { slotOf } from '../redis/slots.js';
 import type { Pass } from './commands.js';
 import { firstGraceUntil, testify } from './first-grace.js';
 import { removeOldEpochs } from './old-epochs.js';
-
-/** By how much a call may come earlier or later than expected before the clock of Redis is looked at, ms: less than any client's margin. */
-const TOLERANCE_MS = 200;
 
 export interface EpochOptions {
   readonly namespace: string;

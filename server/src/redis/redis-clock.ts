@@ -1,4 +1,7 @@
-/** What this server expects the clock of Redis to show, by its own monotonic clock. Slow drift is followed reply by reply. */
+/** By how much a reply may be earlier or later than expected before the clock counts as set, ms: less than any client's margin. */
+export const TOLERANCE_MS = 200;
+
+/** What this server expects the clock of Redis to show, by its own monotonic clock. Drift is followed reply by reply. */
 export class RedisClock {
   /** Redis' time less `performance.now()`, ms. */
   #offset: number | undefined;
@@ -13,6 +16,12 @@ export class RedisClock {
   observe(now: number, sentAt: number, receivedAt: number): void {
     const [lowest, highest] = [now - receivedAt, now + 1 - sentAt];
     this.#offset = Math.min(highest, Math.max(lowest, this.#offset ?? (lowest + highest) / 2));
+  }
+
+  /** As `observe`, of a reply that nothing hangs on: what is not known is not learned, and a clock that was set not believed. */
+  follow(now: number, sentAt: number, receivedAt: number, toleranceMs: number): void {
+    if (this.#offset === undefined || this.wasSet(now, sentAt, receivedAt, toleranceMs)) return;
+    this.observe(now, sentAt, receivedAt);
   }
 
   /** Does the reply tell of a clock that was set, by more than the tolerance? */
