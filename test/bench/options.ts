@@ -75,7 +75,7 @@ function parse(args: readonly string[]) {
   return check(() => parseArgs({ args: [...args], options, allowPositionals: false }));
 }
 
-function check<T>(action: () => T): T {
+export function check<T>(action: () => T): T {
   try {
     return action();
   } catch (error) {
@@ -83,14 +83,14 @@ function check<T>(action: () => T): T {
   }
 }
 
-function list(value: string | undefined): string[] {
+export function list(value: string | undefined): string[] {
   return (value ?? '')
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
 }
 
-function positive(option: string, text: string): number {
+export function positive(option: string, text: string): number {
   const value = Number(text);
   if (!(value > 0)) throw new UsageError(`${option}: '${text}' is not a number above 0`);
   return value;
