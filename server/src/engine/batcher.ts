@@ -1,5 +1,6 @@
 import { redisUnavailable, type StafettError } from '../rpc/errors.js';
 import type { BatchReply, Command, CommandOf, Results, Verb } from './commands.js';
+import { bytesOf, type Room } from './room.js';
 
 /** Commands in one script call, at the most: keeps a call below a few milliseconds of Redis' time. */
 const BATCH_MAX = 128;
@@ -7,8 +8,6 @@ const BATCH_MAX = 128;
 const BATCH_BYTES_MAX = 262_144;
 /** Script calls under way at once: while Redis works on one, the next is on its way. */
 const IN_FLIGHT_MAX = 2;
-/** Commands that may wait for Redis, at the most. */
-const PENDING_MAX = 500_000;
 /** How long to hold back after a Redis that is there refused a batch, ms. */
 const PAUSE_MS = 50;
 /** How long commands wait for a Redis that is away before they are refused, ms. */
@@ -19,9 +18,13 @@ export type Callback<V extends Verb> = (error: Error | undefined, result?: Resul
 interface Pending {
   readonly command: Command;
   readonly done: (error: Error | undefined, result?: unknown) => void;
+  /** As it was let in. */
+  readonly bytes: number;
 }
 
 export interface BatcherOptions {
+  /** Of all batchers of the server. */
+  readonly room: Room;
   /** Runs one batch. Rejects with REDIS_UNAVAILABLE when it may or may not have run. */
   send(commands: Command[]): Promise<BatchReply>;
   /** Told after the results of the batch were handed out. */
@@ -55,11 +58,12 @@ export class Batcher {
   }
 
   submit<V extends Verb>(command: CommandOf<V>, done: Callback<V>, urgent = false): void {
-    if (this.#givenUp || this.size >= PENDING_MAX) {
+    const bytes = bytesOf(command);
+    if (this.#givenUp || !this.#options.room.enter(bytes, urgent)) {
       done(redisUnavailable());
       return;
     }
-    (urgent ? this.#urgent : this.#normal).push({ command, done: done as Pending['done'] });
+    (urgent ? this.#urgent : this.#normal).push({ command, done: done as Pending['done'], bytes });
     this.#schedule();
   }
 
@@ -96,7 +100,12 @@ export class Batcher {
     this.#again = [];
     this.#urgent = [];
     this.#normal = [];
-    for (const pending of refused) pending.done(error);
+    for (const pending of refused) this.#finish(pending, error);
+  }
+
+  #finish({ done, bytes }: Pending, error: Error | undefined, result?: unknown): void {
+    this.#options.room.leave(bytes);
+    done(error, result);
   }
 
   #regainPatience(): void {
@@ -128,7 +137,7 @@ export class Batcher {
     try {
       const reply = await this.#options.send(batch.map((pending) => pending.command));
       if (!this.#down) this.#regainPatience();
-      batch.forEach((pending, i) => pending.done(undefined, reply.results[i]));
+      batch.forEach((pending, i) => this.#finish(pending, undefined, reply.results[i]));
       this.#options.onReply(reply);
     } catch (error) {
       this.#failed(batch, error as Error);
@@ -140,12 +149,12 @@ export class Batcher {
 
   #failed(batch: Pending[], error: Error): void {
     if (error.name !== 'StafettError' || this.#givenUp) {
-      for (const pending of batch) pending.done(error);
+      for (const pending of batch) this.#finish(pending, error);
       return;
     }
     const [again, not] = [batch.filter(isRepeatable), batch.filter((pending) => !isRepeatable(pending))];
     this.#again.push(...again);
-    for (const pending of not) pending.done(error);
+    for (const pending of not) this.#finish(pending, error);
     this.#losePatience();
     this.#pause();
   }

@@ -16,6 +16,7 @@ import { EngineMetrics } from './engine-metrics.js';
 import { Epoch, type FullPass } from './epoch.js';
 import { LossWatch } from './loss-watch.js';
 import { NamespaceEngine } from './namespace-engine.js';
+import { Room } from './room.js';
 
 /** How often a Redis that refuses to work is told, ms. */
 const WARN_EVERY_MS = 5_000;
@@ -42,6 +43,7 @@ export class Engine {
   readonly #library: Library = loadLibrary(new URL('./scripts/engine.lua', import.meta.url), 'stafett');
   readonly #namespaces = new Map<string, NamespaceEngine>();
   readonly #metrics: EngineMetrics;
+  readonly #room = new Room();
   readonly #stops: (() => unknown)[] = [];
   readonly #listeners: ((engine: NamespaceEngine) => void)[] = [];
   /** The highest token that this server has seen, so that tokens grow though Redis should forget. */
@@ -114,6 +116,7 @@ export class Engine {
       namespace,
       epoch,
       lockRetentionMs: this.#options.limits.lockRetentionMs,
+      room: this.#room,
       send: async (commands) => {
         try {
           return await this.#send(epoch, commands);

@@ -5,6 +5,7 @@ import { Batcher, type Callback } from './batcher.js';
 import type { BatchReply, Command, CommandOf, EngineEvent, EngineEvents, Results, Verb } from './commands.js';
 import type { Counts } from './engine-metrics.js';
 import type { Epoch } from './epoch.js';
+import type { Room } from './room.js';
 
 /** How often what pub/sub may have lost is looked for, ms. */
 const RECHECK_MS = 1_000;
@@ -27,6 +28,7 @@ export interface NamespaceEngineOptions {
   readonly namespace: string;
   readonly epoch: Epoch;
   readonly lockRetentionMs: number;
+  readonly room: Room;
   send(commands: Command[]): Promise<BatchReply>;
   onStats(namespace: string, reply: BatchReply): void;
   onCounts(namespace: string, counts: Counts): void;
@@ -63,6 +65,7 @@ export class NamespaceEngine {
     this.epoch = options.epoch;
     this.#options = options;
     this.#batcher = new Batcher({
+      room: options.room,
       send: options.send,
       onReply: (reply) => this.#onReply(reply),
     });
