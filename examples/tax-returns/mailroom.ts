@@ -1,10 +1,8 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
 import { type ClusterState, connect, type Stafett } from '@stafett/client';
+import { Children, gone } from './children.js';
 import type { MailNodeMessage, MailNodeOptions } from './mail-node.js';
 
-const PROGRAM = fileURLToPath(new URL('./mail-node.ts', import.meta.url));
 const WORKERS = 4;
 const STEP_TIMEOUT = '60s';
 
@@ -54,6 +52,7 @@ interface Shift {
 /** The nodes, and when their workers were at work, as they tell themselves. */
 class Staff implements AsyncDisposable {
   readonly #options: MailroomOptions;
+  readonly #children = new Children();
   readonly #nodes = new Map<string, ChildProcess>();
   /** By the tokens of the workers. */
   readonly #shifts = new Map<string, Shift>();
@@ -65,7 +64,7 @@ class Staff implements AsyncDisposable {
   hire(name: string): void {
     const { address, namespace, ttl } = this.#options;
     const node: MailNodeOptions = { name, address, namespace, ttl, workers: WORKERS };
-    const child = fork(PROGRAM, [JSON.stringify(node)]);
+    const child = this.#children.start('mail-node.ts', node);
     child.on('message', (message: MailNodeMessage) => this.#onMessage(child, message));
     child.once('exit', () => this.#onExit(child));
     this.#nodes.set(name, child);
@@ -77,13 +76,8 @@ class Staff implements AsyncDisposable {
     await gone(child);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#nodes.values()) if (child.connected) child.disconnect();
-    const timer = setTimeout(() => {
-      for (const child of this.#nodes.values()) child.kill('SIGKILL');
-    }, 5_000);
-    await Promise.all([...this.#nodes.values()].map(gone));
-    clearTimeout(timer);
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#children[Symbol.asyncDispose]();
   }
 
   /** The most workers that were at work at once. */
@@ -103,8 +97,4 @@ class Staff implements AsyncDisposable {
     const now = Number(process.hrtime.bigint()) / 1e6;
     for (const shift of this.#shifts.values()) if (shift.node === child) shift.until = Math.min(shift.until, now);
   }
-}
-
-async function gone(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }

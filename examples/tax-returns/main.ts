@@ -3,14 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { audit, isUnharmed } from './audit.js';
 import { mailroom } from './mailroom.js';
+import { news } from './news.js';
 import { Operator } from './operator.js';
 import { type DemoOptions, HELP, parseOptions, UsageError } from './options.js';
 import { Outage } from './outage.js';
 import { NODES, Pass, type PassOptions, VICTIM } from './pass.js';
 import { planTransactions } from './plan.js';
+import { profileBusiest } from './profile.js';
 import { Progress } from './progress.js';
 import { type Outcome, story, table } from './report.js';
-import { startServer } from './server.js';
+import { startServers } from './server.js';
 import { Stores } from './stores.js';
 import { showReport } from './yearly-report.js';
 
@@ -21,14 +23,14 @@ const INTERRUPTED = 130;
 async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'stafett-demo-'));
   try {
-    return await bothActs(options, dir, signal);
+    return await allActs(options, dir, signal);
   } finally {
     if (options.keep) console.log(`The files are in ${dir}.`);
     else await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function bothActs(options: DemoOptions, dir: string, signal: AbortSignal): Promise<number> {
+async function allActs(options: DemoOptions, dir: string, signal: AbortSignal): Promise<number> {
   const { seed, ttl } = options;
   const transactions = planTransactions(options.transactions, seed);
   // Of its own, for the server may be one that others use, and that this demo has used before.
@@ -38,20 +40,35 @@ async function bothActs(options: DemoOptions, dir: string, signal: AbortSignal):
   const without = await pass({ ...common, dir: join(dir, 'without'), address: undefined });
 
   console.log(`\n2. With Stafett; ${VICTIM} will be killed half-way, in the middle of its work`);
-  await using ownServer = options.server === undefined ? await startServer(signal) : undefined;
-  const address = ownServer?.address ?? options.server;
-  await using operator = await Operator.connect(address as string, namespace, signal);
+  await using ownServers = options.server === undefined ? await startServers(signal) : undefined;
+  const address = (ownServers?.address ?? options.server) as string;
+  await using operator = await Operator.connect(address, namespace, signal);
   await operator.watch([...new Set(transactions.flatMap(({ customers }) => customers))]);
   const guarded = await pass({ ...common, dir: join(dir, 'with'), address }, operator);
 
   console.log(`\n${table({ transactions: transactions.length, without, guarded, handOffs: operator.handOffs })}\n`);
+  return (await smallActs(options, address, namespace, signal)) ? verdict(without, guarded) : FAILED;
+}
+
+/** What else there is beside locks. @returns whether it was as promised. */
+async function smallActs({ ttl, seed }: DemoOptions, address: string, namespace: string, signal: AbortSignal): Promise<boolean> {
   console.log('3. A background process with four workers; nodes join, and one is killed');
-  const most = await mailroom({ address: address as string, namespace, ttl, signal });
-  if (most > 4) return fail(`${most} workers ran at once, of 4. That must not be: please report it.`);
+  const most = await mailroom({ address, namespace, ttl, signal });
+  if (most > 4) return isBroken(`${most} workers ran at once, of 4.`);
   console.log('\n4. A report that everybody asks for at once');
-  const made = await showReport(address as string, namespace, NODES);
+  const made = await showReport(address, namespace, NODES);
+  if (made !== 1) return isBroken(`The report was made ${made} times.`);
+  console.log('\n5. Events and a feature toggle, seen in a second process');
+  await news({ address, namespace, signal });
+  console.log('\n6. A CPU profile of the busiest node');
+  await profileBusiest({ address, namespace, names: NODES, seed, signal });
   console.log();
-  return made === 1 ? verdict(without, guarded) : fail(`The report was made ${made} times. That must not be: please report it.`);
+  return true;
+}
+
+function isBroken(what: string): false {
+  fail(`${what} That must not be: please report it.`);
+  return false;
 }
 
 type Common = Omit<PassOptions, 'outage' | 'onProgress'>;

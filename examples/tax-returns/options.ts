@@ -18,11 +18,12 @@ export const HELP = `npm run demo -- [options]
 
 Three node processes work through tax-return transactions of seven steps each, on files without any protection: first without
 locks, then with Stafett, while one of the nodes is killed. Then a background process with four workers is spread over nodes that
-come and go.
+come and go, a report is made once, events and a feature toggle are seen in a second process, and the busiest node is asked for a
+CPU profile, which stays in .stafett/demo.cpuprofile.
 
   --transactions N   how many: ${TRANSACTIONS_MIN} to ${TRANSACTIONS_MAX} (default 400)
   --seed N           the same transactions and pauses as in the run with this seed (default: a new one, which is printed)
-  --server ADDRESS   uses the Stafett server that runs there, in a namespace of its own (default: starts one)
+  --server ADDRESS   uses the Stafett server that runs there, or several: A,B; in a namespace of its own (default: starts two)
   --ttl TEXT         the TTL of the nodes' sessions: 1s to 30s (default 3s)
   --keep             keeps the files, and says where they are
   --help             shows this

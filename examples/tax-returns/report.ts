@@ -57,7 +57,7 @@ export function story({ name, holder, history }: LockView): string {
   ].join('\n');
 }
 
-function percentile(sorted: readonly number[], share: number): number {
+export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
@@ -66,7 +66,7 @@ function range(values: readonly number[]): string {
   return least === most ? least : `${least} to ${most}`;
 }
 
-function milliseconds(value: number): string {
+export function milliseconds(value: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 }
 

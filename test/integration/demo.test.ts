@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { onCleanup } from '../support/cleanup.js';
 import { eventually } from '../support/eventually.js';
 import { plainEnv, startProcess } from '../support/process.js';
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 240_000; // far more than it takes, unless the machine is busy with something else
 
 it('the demo breaks things without locks, and nothing with Stafett though a node is killed', { timeout: TIMEOUT_MS }, async () => {
   const { demo, dir } = await startDemo('--transactions', '120', '--seed', '7', '--ttl', '2s');
@@ -29,6 +29,8 @@ it('the demo breaks things without locks, and nothing with Stafett though a node
   expect(out).toContain('Never more than 4 workers at once, of 4.');
   expect(out).toMatch(/seen from node-\d: RUNNING \d+ %/);
   expect(out).toMatch(/seen from node-\d: SUCCEEDED 100 % the report of 2024, 4 pages\n/);
+  showsNews(out);
+  showsProfile(out);
   expect(out).toContain('With Stafett nothing was lost');
   await nothingIsLeft(dir);
 });
@@ -47,6 +49,30 @@ it('the demo names an option that is wrong', { timeout: TIMEOUT_MS }, async () =
   expect((await demo.exited).code).toBe(2);
   expect(demo.stderr()).toContain("--transactions: 'many'");
 });
+
+/** Between two servers, since the demo starts two. */
+function showsNews(out: string): void {
+  const [, here, there] = /node-1 is connected to (127\.0\.0\.1:\d+), node-2 to (127\.0\.0\.1:\d+)\n/.exec(out) ?? [];
+  expect(here).toBeDefined();
+  expect(there).not.toBe(here);
+  expect(out).toMatch(/node-1 publishes 20 events +node-2 saw each once, after [\d.]+ ms \(p50\), at most [\d.]+ ms\n/);
+  expect(out).toMatch(/node-1 flips a feature 20 times +node-2 saw each once, after [\d.]+ ms \(p50\), at most [\d.]+ ms\n/);
+}
+
+function showsProfile(out: string): void {
+  const loads = [...out.matchAll(/(node-\d) +busy for +(\d+) % of its time/g)].map(([, node, percent]) => ({
+    node,
+    percent: Number(percent),
+  }));
+  expect(loads.map(({ node }) => node)).toEqual(['node-1', 'node-2', 'node-3']);
+  const [, busiest] = /(node-\d) is the busiest\. Its CPU profile of 1 s says where the time goes:\n/.exec(out) ?? [];
+  expect(loads.find(({ node }) => node === busiest)?.percent).toBe(Math.max(...loads.map(({ percent }) => percent)));
+  // Which of its functions comes first depends on what V8 has inlined.
+  expect(out).toMatch(/\n +\d+ % {2}\w+ +(similar-names|busy-node)\.ts\n/);
+  const [, file] = /For the Performance panel of Chrome DevTools: (\S+)\n/.exec(out) ?? [];
+  const { nodes } = JSON.parse(readFileSync(file as string, 'utf8')) as { nodes: { callFrame: { url: string } }[] };
+  expect(nodes.some(({ callFrame }) => /\/(similar-names|busy-node)\.ts$/.test(callFrame.url))).toBe(true);
+}
 
 async function startDemo(...args: string[]) {
   const dir = await mkdtemp(join(tmpdir(), 'stafett-demo-test-'));
