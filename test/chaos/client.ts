@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { connect, type Lock, StafettError } from '../../clients/typescript/src/index.js';
 import { Rng } from '../support/rng.js';
 import { type ChaosEvent, monotonicUs } from './events.js';
+import { runNews } from './news.js';
 import { Register } from './register.js';
 import { type ClientSettings, NAMES } from './settings.js';
 import { removeDeadline } from './without-deadline.js';
@@ -79,4 +80,6 @@ async function lane(rng: Rng): Promise<never> {
 
 tell({ kind: 'ready' });
 const rng = new Rng(settings.seed);
-await Promise.all(Array.from({ length: settings.lanes }, () => lane(rng.fork())));
+const lanes = Array.from({ length: settings.lanes }, () => lane(rng.fork()));
+if (settings.news) lanes.push(runNews({ stafett, name: settings.name, rng: rng.fork(), tell }));
+await Promise.all(lanes);

@@ -183,6 +183,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   'set-clock-of-redis': forgetting(async (world, rng) => setClock(world, rng)),
 };
 
+/** Those after which a server knows nothing that it was not told again. */
+export const ENDS_SERVERS: ReadonlySet<string> = new Set(['kill-server', 'stop-server', 'rolling-restart']);
+
 /** All that can be done on this machine. */
 export function possibleFaults({ clock }: World): string[] {
   return Object.keys(FAULTS).filter((name) => name !== 'set-clock-of-redis' || clock !== undefined);

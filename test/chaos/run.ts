@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CacheChecker } from '../support/cache-checker.js';
 import { Rng } from '../support/rng.js';
+import { showStaleReads, startCaches } from './caches.js';
 import { findViolations } from './checker.js';
-import { monotonicUs } from './events.js';
-import { FAULTS, possibleFaults } from './faults.js';
+import { monotonicUs, type Told } from './events.js';
+import { ENDS_SERVERS, FAULTS, possibleFaults } from './faults.js';
+import { findBehind, findGaps, findSettingsThatWentBack } from './news-checker.js';
 import { findOverlapsInRedisTime, findOvertakings } from './order.js';
 import { World } from './world.js';
 
@@ -19,6 +22,8 @@ export interface ChaosOptions {
   readonly stallMsMax?: number;
   readonly fencing?: boolean;
   readonly deadline?: boolean;
+  /** False: locks only, for more of them. */
+  readonly news?: boolean;
   /** Of a sabotaged server. */
   readonly dist?: string;
   progress?(line: string): void;
@@ -36,6 +41,8 @@ export interface ChaosReport {
   /** From the end of a fault until all clients that lived had finished a transaction again, ms. */
   readonly recoveriesMs: readonly number[];
   readonly lostUpdates: { readonly fenced: number; readonly plain: number };
+  /** How much there was to be checked of events, settings and caches. */
+  readonly checked: Readonly<Record<string, number>>;
 }
 
 const TTL_MS = 2_000;
@@ -54,6 +61,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     stallMsMax = 10,
     fencing = true,
     deadline = true,
+    news = true,
     progress = () => {},
     dist,
   } = options;
@@ -69,8 +77,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     stallMsMax,
     fencing,
     deadline,
+    news,
     ...(dist !== undefined && { dist }),
   });
+  const caches = await startCaches(world, rng.fork());
   const names = options.faults ?? possibleFaults(world);
   const faults = new Map<string, number>();
   const recoveriesMs: number[] = [];
@@ -80,29 +90,41 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await sleep(rng.int(200, 1_000));
     const chosen = rng.sample(names, rng.chance(0.25) ? 2 : 1);
     for (const name of chosen) faults.set(name, (faults.get(name) ?? 0) + 1);
-    await Promise.all(chosen.map((name) => FAULTS[name]?.(world, rng.fork())));
+    await hurt(world, chosen, rng);
     const recovery = await recover(world);
     if (recovery === undefined) violations.push(await forgotten(world, chosen));
     else recoveriesMs.push(recovery);
-    violations.push(...(await lookBack(world)));
+    violations.push(...(await lookBack(world, caches)));
     const count = [...faults.values()].reduce((sum, each) => sum + each, 0);
     if (count % PROGRESS_EVERY === 0) progress(`${count} faults, ${world.events.length} events, last recovery ${recovery ?? '–'} ms`);
     if (violations.length > 0) break;
   }
   const lostUpdates = { fenced: await world.lostUpdates('fenced'), plain: await world.lostUpdates('plain') };
-  if (violations.length === 0) violations.push(...(await lookBack(world)));
-  return { seed, violations, faults, recoveriesMs, lostUpdates, ...outcomes(world) };
+  if (violations.length === 0) violations.push(...(await lookBack(world, caches)));
+  caches.stop();
+  const checked = { ...countNews(world), 'cache reads': caches.reads, 'cache writes': caches.writes };
+  return { seed, violations, faults, recoveriesMs, lostUpdates, checked, ...outcomes(world) };
+}
+
+async function hurt(world: World, faults: readonly string[], rng: Rng): Promise<void> {
+  const from = monotonicUs();
+  await Promise.all(faults.map((name) => FAULTS[name]?.(world, rng.fork())));
+  const era = world.eras.at(-1);
+  if (era && era.to > from && faults.some((name) => ENDS_SERVERS.has(name))) world.losses.push({ from, to: era.to });
 }
 
 /** Whatever must not happen, and did so far. */
-async function lookBack(world: World): Promise<string[]> {
-  const { events, eras } = world;
+async function lookBack(world: World, caches: CacheChecker): Promise<string[]> {
+  const { events, eras, losses } = world;
   const { observations } = world.observer;
   const lost = await world.lostUpdates('fenced');
   return [
     ...findViolations(events),
     ...findOvertakings(observations, events, eras),
     ...findOverlapsInRedisTime(observations, eras),
+    ...findGaps(events),
+    ...findSettingsThatWentBack(events, losses),
+    ...showStaleReads(caches),
     ...(lost > 0 ? [`lost updates of the fenced registers: ${lost}`] : []),
   ];
 }
@@ -113,8 +135,8 @@ async function recover(world: World): Promise<number | undefined> {
   const deadline = performance.now() + CALM_MS;
   while (performance.now() < deadline) {
     const successes = world.successesSince(since);
-    const alive = world.clients.flatMap((client) => client?.name ?? []);
-    if (alive.every((name) => successes.has(name))) {
+    const alive = namesOf(world);
+    if (alive.every((name) => successes.has(name)) && behind(world, since).length === 0) {
       return Math.round(Math.max(...alive.map((name) => successes.get(name) as number)) / 1_000 - since / 1_000);
     }
     await sleep(20);
@@ -122,12 +144,35 @@ async function recover(world: World): Promise<number | undefined> {
   return undefined;
 }
 
+/** Who has not heard or read what all should know again. */
+function behind(world: World, since: number): string[] {
+  return world.options.news ? findBehind(world.events, namesOf(world), since, world.losses) : [];
+}
+
+function namesOf({ clients }: World): string[] {
+  return clients.flatMap((client) => client?.name ?? []);
+}
+
 /** Who did not go on, and what the servers know of it. */
 async function forgotten(world: World, faults: readonly string[]): Promise<string> {
-  const successes = world.successesSince(monotonicUs() - CALM_MS * 1_000);
-  const idle = world.clients.flatMap((client) => (client && !successes.has(client.name) ? [client.name] : []));
+  const since = monotonicUs() - CALM_MS * 1_000;
+  const successes = world.successesSince(since);
+  const idle = namesOf(world).filter((name) => !successes.has(name));
+  const what = [...(idle.length > 0 ? [`${idle.join(', ')} finished no transaction`] : []), ...behind(world, since)].join('; ');
   const locks = await world.lockStates();
-  return `forgotten: ${idle.join(', ')} finished no transaction within ${CALM_MS} ms after ${faults.join(' and ')}; ${locks}`;
+  return `forgotten: ${what} within ${CALM_MS} ms after ${faults.join(' and ')}; ${locks}`;
+}
+
+function countNews({ events }: World): Record<string, number> {
+  const count = (is: (event: Told) => boolean) => events.filter(is).length;
+  return {
+    published: count(({ kind }) => kind === 'published'),
+    heard: count(({ kind }) => kind === 'heard'),
+    'gaps told': count((event) => event.kind === 'subscribed' && !event.recovered),
+    recovered: count((event) => event.kind === 'subscribed' && event.recovered),
+    set: count(({ kind }) => kind === 'set'),
+    read: count(({ kind }) => kind === 'read'),
+  };
 }
 
 function outcomes({ events }: World): { succeeded: number; failed: Map<string, number> } {
@@ -142,7 +187,7 @@ function outcomes({ events }: World): { succeeded: number; failed: Map<string, n
 }
 
 /** For people. */
-export function showReport({ seed, violations, faults, succeeded, failed, recoveriesMs, lostUpdates }: ChaosReport): string {
+export function showReport({ seed, violations, faults, succeeded, failed, recoveriesMs, lostUpdates, checked }: ChaosReport): string {
   const sorted = recoveriesMs.toSorted((a, b) => a - b);
   const list = (counts: ReadonlyMap<string, number>) => [...counts].map(([name, count]) => `${name} ${count}`).join(', ') || 'none';
   return [
@@ -151,6 +196,7 @@ export function showReport({ seed, violations, faults, succeeded, failed, recove
     `  transactions: ${succeeded} done; not done: ${list(failed)}`,
     `  recovery of all clients after a fault: p50 ${sorted[sorted.length >> 1] ?? '–'} ms, max ${sorted.at(-1) ?? '–'} ms`,
     `  lost updates: fenced registers ${lostUpdates.fenced}, unfenced ${lostUpdates.plain}`,
+    `  events, settings and caches: ${list(new Map(Object.entries(checked)))}`,
     ...violations.slice(0, 20).map((violation) => `  VIOLATION ${violation}`),
   ].join('\n');
 }

@@ -18,4 +18,6 @@ export interface ClientSettings {
   readonly fencing: boolean;
   /** False: the client waits until a server tells it that its session is lost. For the proof that this would be noticed. */
   readonly deadline: boolean;
+  /** False: locks only. */
+  readonly news: boolean;
 }

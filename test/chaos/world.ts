@@ -30,6 +30,8 @@ export interface WorldOptions {
   readonly stallMsMax: number;
   readonly fencing: boolean;
   readonly deadline: boolean;
+  /** False: locks only. */
+  readonly news: boolean;
   /** Of a sabotaged server. */
   readonly dist?: string;
 }
@@ -52,8 +54,10 @@ export class World {
   readonly clients: (ChaosClient | undefined)[] = [];
   /** When Redis forgot, or its clock was set. */
   readonly eras: Era[] = [];
+  /** When Redis forgot while servers were ended: what only those knew may be lost. */
+  readonly losses: Era[] = [];
   readonly observer: Observer;
-  readonly #namespace = freshNamespace();
+  readonly namespace = freshNamespace();
   #started = 0;
   #redisFaults: Promise<unknown> = Promise.resolve();
 
@@ -67,7 +71,7 @@ export class World {
     /** Of the hosts of Redis. */
     readonly clock: FakeClock | undefined,
   ) {
-    this.observer = new Observer(this.servers, this.#namespace, options.rng.fork());
+    this.observer = new Observer(this.servers, this.namespace, options.rng.fork());
   }
 
   static async start(options: WorldOptions): Promise<World> {
@@ -114,11 +118,11 @@ export class World {
   }
 
   async startClient(slot: number): Promise<void> {
-    const { rng, ttlMs, workMsMax, stallMsMax, fencing, deadline } = this.options;
+    const { rng, ttlMs, workMsMax, stallMsMax, fencing, deadline, news } = this.options;
     const name = `client-${slot}-${++this.#started}`;
     const addresses = rng.shuffle(this.servers.map(({ front }) => front.address));
     const common = {
-      namespace: this.#namespace,
+      namespace: this.namespace,
       storePort: this.store.port,
       ttlMs,
       lanes: LANES,
@@ -126,6 +130,7 @@ export class World {
       stallMsMax,
       fencing,
       deadline,
+      news,
     };
     const settings = JSON.stringify({ ...common, name, addresses, seed: rng.int(0, 2 ** 31) });
     const child = startProcess(process.execPath, ['--import', 'tsx', CLIENT, settings], plainEnv());
@@ -157,7 +162,7 @@ export class World {
   /** Each name, who has it, and how many wait, as each server tells. */
   async lockStates(): Promise<string> {
     const states = this.servers.map(async ({ running }) => {
-      const stub = connectStub(running, this.#namespace);
+      const stub = connectStub(running, this.namespace);
       const locks = await Promise.all(NAMES.map((name) => stub.getLock(name).catch(() => undefined)));
       return locks.map((lock) => `${lock?.name}: ${lock?.holder?.owner?.client ?? 'free'}, ${lock?.waiterCount} wait`).join('; ');
     });

@@ -146,7 +146,7 @@ interface DriftingClient {
 
 function startClient(server: TestServer, rate: number, storePort: number): DriftingClient {
   const { env } = createFakeClock({ rate, monotonic: true }) as FakeClock;
-  const common = { seed: 1, lanes: 3, workMsMax: 20, stallMsMax: 5, fencing: true, deadline: true };
+  const common = { seed: 1, lanes: 3, workMsMax: 20, stallMsMax: 5, fencing: true, deadline: true, news: false };
   const settings: ClientSettings = { ...common, name: `x${rate}`, addresses: [server.address], namespace, storePort, ttlMs: 3_000 };
   const process_ = startProcess(process.execPath, ['--import', 'tsx', CHAOS_CLIENT, JSON.stringify(settings)], { ...plainEnv(), ...env });
   onCleanup(() => process_.kill());
