@@ -14,8 +14,12 @@ export interface ChaosOptions {
   readonly seconds: number;
   /** Names of FAULTS. Default: all. */
   readonly faults?: readonly string[];
+  /** All of them at once, instead of one or two at random. */
+  readonly together?: boolean;
   readonly servers?: number;
   readonly clients?: number;
+  /** Transactions of a client at once. Default 3. */
+  readonly lanes?: number;
   /** How long each step of a transaction may take. */
   readonly workMsMax?: number;
   /** How much later than its last look at the lock it may write. */
@@ -57,6 +61,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     seconds,
     servers = 2,
     clients = 4,
+    lanes = 3,
     workMsMax = 10,
     stallMsMax = 10,
     fencing = true,
@@ -72,6 +77,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     rng: rng.fork(),
     servers,
     clients,
+    lanes,
     ttlMs: TTL_MS,
     workMsMax,
     stallMsMax,
@@ -88,7 +94,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const end = performance.now() + seconds * 1_000;
   while (performance.now() < end) {
     await sleep(rng.int(200, 1_000));
-    const chosen = rng.sample(names, rng.chance(0.25) ? 2 : 1);
+    const chosen = options.together ? names : rng.sample(names, rng.chance(0.25) ? 2 : 1);
     for (const name of chosen) faults.set(name, (faults.get(name) ?? 0) + 1);
     await hurt(world, chosen, rng);
     const recovery = await recover(world);

@@ -17,7 +17,6 @@ import { Register } from './register.js';
 import { NAMES } from './settings.js';
 
 const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
-const LANES = 3;
 /** Until everybody has heard of the end of a grace period. */
 const GRACE_MARGIN_MS = 1_000;
 
@@ -25,6 +24,7 @@ export interface WorldOptions {
   readonly rng: Rng;
   readonly servers: number;
   readonly clients: number;
+  readonly lanes: number;
   readonly ttlMs: number;
   readonly workMsMax: number;
   readonly stallMsMax: number;
@@ -118,14 +118,14 @@ export class World {
   }
 
   async startClient(slot: number): Promise<void> {
-    const { rng, ttlMs, workMsMax, stallMsMax, fencing, deadline, news } = this.options;
+    const { rng, lanes, ttlMs, workMsMax, stallMsMax, fencing, deadline, news } = this.options;
     const name = `client-${slot}-${++this.#started}`;
     const addresses = rng.shuffle(this.servers.map(({ front }) => front.address));
     const common = {
       namespace: this.namespace,
       storePort: this.store.port,
       ttlMs,
-      lanes: LANES,
+      lanes,
       workMsMax,
       stallMsMax,
       fencing,
