@@ -152,7 +152,11 @@ describe('WatchRun', () => {
     const run = await startHere(client, await client.openSession());
     const watches = clients.map((each) => new StubRunWatch(each));
     await eventually('all to watch', () => watches.every(({ states }) => states.length === 1));
-    for (let i = 1; i <= 5; i++) await report(client, run, progress(i * 10, `step ${i}`));
+    for (let i = 1; i <= 5; i++) {
+      await report(client, run, progress(i * 10, `step ${i}`));
+      // Of what a reader has not read yet it is told the latest only.
+      await eventually('all to be told', () => watches.every(({ states }) => states.length === 1 + i));
+    }
     await report(client, run, success('done'));
     for (const watch of watches) {
       expect(await watch.ended).toBeUndefined();
