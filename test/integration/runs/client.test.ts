@@ -50,22 +50,27 @@ async function served({ runs }: Stafett, id: string): Promise<void> {
 }
 
 test('a report: started here, watched and awaited from another node, with its progress, its input and its result', async () => {
-  const go = gate();
+  const [go, seen40, seen80] = [gate(), gate(), gate()];
   const { report } = await node(async ({ customer }, run) => {
     await go.opened;
     await run.progress({ percent: 40, message: 'reading' });
+    await seen40.opened; // of what a reader has not read yet it is told the latest only
     await run.progress({ percent: 80 });
+    await seen80.opened;
     return { customer, pages: 12, token: String(run.fencingToken) };
   });
   const { report: elsewhere } = await node(undefined, { at: 1 });
   expect(await elsewhere.startOrGetStatus(INPUT)).toBeUndefined();
   const state = await report.startOrGetStatus(INPUT, START);
   expect(state).toMatchObject({ status: 'RUNNING', id: '42', attempt: 1 });
-  const views = all(elsewhere.watch(INPUT));
+  const seen: RunView[] = [];
   const result = elsewhere.result(INPUT);
-  await eventually('the watch to begin', async () => (await elsewhere.get(INPUT)) !== undefined);
   go.open();
-  const seen = await views;
+  for await (const view of elsewhere.watch(INPUT)) {
+    seen.push(view);
+    if (view.progress?.percent === 40) seen40.open();
+    if (view.progress?.percent === 80) seen80.open();
+  }
   expect(story(seen).slice(-3)).toEqual(['RUNNING 40', 'RUNNING 80', 'SUCCEEDED']);
   expect(seen.at(-2)?.progress).toEqual({ percent: 80, message: '' });
   expect(await result).toEqual({ customer: '42', pages: 12, token: String(state?.fencingToken) });
