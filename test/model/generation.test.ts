@@ -35,6 +35,13 @@ async function outcomes(...commands: Command[]): Promise<unknown[]> {
 const acquire = (rid: string, generation: number): Command => ['acquire', 's', rid, ['a'], 1, '', false, 0, 0, generation];
 
 const lateAfterRelease = () => outcomes(acquire('r', 2), ['release', 's.r'], acquire('r', 1));
+const claim = (generation: number): Command => ['claim', 's', 'r', ['a'], 5, 0, '', generation];
+/** The client said what it holds, by two connections, since Redis had lost it, and gave it back by the second. */
+async function lateClaim(): Promise<unknown[]> {
+  await harness.setEpoch({ grace: 1_760_000_010_000 });
+  const reopen = (generation: number): Command => ['reopen', 's', 60_000, '', 0, generation];
+  return outcomes(reopen(2), claim(2), ['release', 's.r'], reopen(1), claim(1), ['inspect', 'a']);
+}
 const lateAfterCancel = () => outcomes(['cancel', 's.r', '', 2], acquire('r', 1));
 
 describe('an acquire by an earlier connection', () => {
@@ -65,6 +72,17 @@ describe('an acquire by an earlier connection', () => {
   });
 });
 
+describe('an assertion by an earlier connection', () => {
+  it('brings back nothing that was given back by a later one', async () => {
+    expect(await lateClaim()).toEqual(['opened', 'granted', 'released', 'opened', 'gone', 'lock']);
+  });
+
+  it('is as good as any as long as there is no later one', async () => {
+    await harness.setEpoch({ grace: 1_760_000_010_000 });
+    expect(await outcomes(claim(1), claim(1), claim(0))).toEqual(['granted', 'granted', 'granted']);
+  });
+});
+
 describe('a planted bug is found:', () => {
   it.each([
     [
@@ -73,6 +91,7 @@ describe('a planted bug is found:', () => {
       '',
       lateAfterRelease,
     ],
+    ['claims come by whatever connection', ' or not isLatest(sid, generation)', '', lateClaim],
     ['a cancel does not note its connection', 'isLatest((split(id)), generation) --', '--', lateAfterCancel],
   ])('%s', async (_, find, replace, scenario) => {
     const right = await scenario();

@@ -28,7 +28,7 @@ export type Command =
   | ['session', sid: string]
   | ['sessions', after: string, limit: number]
   | AcquireCommand
-  | ['claim', sid: string, requestId: string, names: string[], token: number, since: number, owner: string]
+  | ['claim', sid: string, requestId: string, names: string[], token: number, since: number, owner: string, generation?: number]
   | ['timeout', lockId: string]
   | ['cancel', lockId: string, onlyServer: string, generation?: number]
   | ['release', lockId: string]

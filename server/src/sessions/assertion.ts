@@ -27,11 +27,11 @@ export function planAssertion(request: AssertSessionRequest, maxTtlMs: number, g
   const [ttlMs, owner] = checkSession(request, maxTtlMs);
   const highest = checkToken('highest_fencing_token', highestFencingToken);
   if (grants.length > GRANTS_MAX) throw invalidField('grants', `${grants.length} grants; at most ${GRANTS_MAX} are allowed`);
-  const claims = grants.map((grant) => ({ lockId: grant.lockId, command: planClaim(sid, grant) }));
+  const claims = grants.map((grant) => ({ lockId: grant.lockId, command: planClaim(sid, grant, generation) }));
   return { sid, reopen: ['reopen', sid, ttlMs, owner, highest, generation], claims, more };
 }
 
-function planClaim(sid: string, grant: AssertedGrant): CommandOf<'claim'> {
+function planClaim(sid: string, grant: AssertedGrant, generation: number): CommandOf<'claim'> {
   const { lockId, names, fencingToken, acquireTime, owner, purpose } = grant;
   checkLockId('grants.lock_id', lockId);
   checkNames(names);
@@ -39,7 +39,7 @@ function planClaim(sid: string, grant: AssertedGrant): CommandOf<'claim'> {
   if (!lockId.startsWith(`${sid}.`)) throw invalidField('grants.lock_id', 'is not of this session');
   const token = checkToken('grants.fencing_token', fencingToken);
   const since = acquireTime ? fromTimestamp(acquireTime) : 0;
-  return ['claim', sid, lockId.slice(sid.length + 1), names, token, since, packOwner(owner, purpose)];
+  return ['claim', sid, lockId.slice(sid.length + 1), names, token, since, packOwner(owner, purpose), generation];
 }
 
 function checkToken(field: string, token: bigint): number {

@@ -189,11 +189,11 @@ commands.release = function(command)
   return {'not_held', id, blockers, how}
 end
 
--- {claim, sid, rid, names, token, since, owner} -> {granted, ...} | {conflict} | {gone}: it is too late. A grant of the epoch before, by its
--- holder; who comes first has it.
+-- {claim, sid, rid, names, token, since, owner, the client's connection or 0} -> {granted, ...} | {conflict} | {gone}: it is too late, or came
+-- by an earlier connection: it may have been given back since. A grant of the epoch before, by its holder; who comes first has it.
 commands.claim = function(command)
-  local _, sid, rid, names, token, since, owner = unpack(command)
-  if not alive(sid) then return {'gone'} end
+  local _, sid, rid, names, token, since, owner, generation = unpack(command, 1, 8)
+  if not alive(sid) or not isLatest(sid, generation) then return {'gone'} end
   local id = join(sid, rid)
   local known = readAcquire(id)
   if known and known[STATE] == GRANTED then return known[SEQ] == token and granted(id, known) or {'conflict'} end
