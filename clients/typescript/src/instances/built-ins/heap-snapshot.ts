@@ -3,7 +3,7 @@ import { getHeapSnapshot, getHeapStatistics } from 'node:v8';
 import { type CallOffer, type CallParams, CallRefusal, type IncomingCall } from '../handler.js';
 import { fileName } from './file-name.js';
 
-/** V8 builds the whole graph before it writes the first byte: so many times what the heap uses, measured with Node 20 and small objects. */
+/** V8 builds the whole graph before it writes the first byte: so many times what the heap uses, as an estimate. */
 const MEMORY_FACTOR = 2;
 
 /** All objects in memory, for the Memory panel of Chrome DevTools. */
