@@ -32,7 +32,7 @@ import { createProcessService } from './processes/process-service.js';
 import { createRedis, missingMasters } from './redis/create-redis.js';
 import { type EmbeddedRedis, startEmbeddedRedis } from './redis/embedded.js';
 import { addRedisMetrics } from './redis/redis-metrics.js';
-import { describeTarget, parseRedisTarget, type RedisTarget } from './redis/target.js';
+import { describeTarget, parseRedisTarget, type RedisTarget, withSentinelLogin } from './redis/target.js';
 import { DirectStreams } from './rpc/direct-streams.js';
 import { Stopping } from './rpc/draining.js';
 import { reportDefect } from './rpc/error-mapping.js';
@@ -69,7 +69,7 @@ export function createApp(config: Config, logger: Logger, version: string): App 
 
   async function start(): Promise<Addresses> {
     if (config.redisTarget === undefined) embedded = await startEmbeddedRedis({ logger });
-    const target = config.redisTarget ?? parseRedisTarget((embedded as EmbeddedRedis).url);
+    const target = withSentinelLogin(config.redisTarget ?? parseRedisTarget((embedded as EmbeddedRedis).url), config);
     parts = assemble(config, logger, version, target);
     await Promise.all([parts.masters.connect(), parts.subscriber.connect()]);
     await parts.settings.start();

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -38,4 +39,10 @@ export function findRedisProgram(): string {
   const program = PROGRAMS.flatMap((name) => dirs.map((dir) => join(dir, name))).find((file) => existsSync(file));
   if (program === undefined) throw new Error(`neither ${PROGRAMS.join(' nor ')} is on the PATH; \`npm test\` installs one`);
   return program;
+}
+
+/** Was it built with TLS? One that was misses the certificate. */
+export function redisSpeaksTls(): boolean {
+  const { stdout } = spawnSync(findRedisProgram(), ['--port', '0', '--tls-port', '1'], { encoding: 'utf8' });
+  return stdout.includes('No tls-cert-file configured');
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { type Certificate, tlsSettings } from './certificate.js';
 import { onCleanup } from './cleanup.js';
 import { eventually } from './eventually.js';
 import { freePort } from './ports.js';
@@ -26,39 +27,74 @@ export interface SentinelSetup {
   whenMasterIs(redis: TestRedis): Promise<void>;
 }
 
-export async function startSentinel(): Promise<SentinelSetup> {
-  const [master, replica] = await Promise.all([startRedis({ kind: 'private' }), startRedis({ kind: 'private' })]);
-  await replica.client().replicaof(master.host, master.port);
+export interface SentinelOptions {
+  /** What the sentinel asks for. Without a user: its `requirepass`; with one, the default user may do nothing. */
+  readonly username?: string;
+  readonly password?: string;
+  /** All of them speak TLS with it: to clients, and to each other. */
+  readonly certificate?: Certificate;
+}
+
+/** A Redis, and the port at which servers and sentinels reach it. */
+interface Node {
+  readonly redis: TestRedis;
+  readonly port: number;
+}
+
+export async function startSentinel(options: SentinelOptions = {}): Promise<SentinelSetup> {
+  const [master, replica] = (await Promise.all([startNode(options), startNode(options)])) as [Node, Node];
+  await replica.redis.client().replicaof(master.redis.host, master.port);
   await eventually('the replica to have it all', async () => {
-    return (await replica.client().info('replication')).includes('master_link_status:up');
+    return (await replica.redis.client().info('replication')).includes('master_link_status:up');
   });
-  const port = await startSentinelProcess(master);
-  const sentinel = new Redis({ host: '127.0.0.1', port });
-  sentinel.on('error', () => {});
-  onCleanup(async () => sentinel.disconnect());
+  const port = await startSentinelProcess(master, options);
+  const sentinel = connectTo(port, options);
   const ask = (what: string) => sentinel.call('SENTINEL', what, MASTER).catch(() => []) as Promise<unknown[]>;
   await eventually('the sentinel to know the replica', async () => (await ask('replicas')).length === 1, { timeoutMs: START_TIMEOUT_MS });
   return {
-    url: `redis+sentinel://127.0.0.1:${port}/${MASTER}`,
-    master,
-    replica,
+    url: `${options.certificate ? 'rediss' : 'redis'}+sentinel://127.0.0.1:${port}/${MASTER}`,
+    master: master.redis,
+    replica: replica.redis,
     switchOver: () => sentinel.call('SENTINEL', 'FAILOVER', MASTER),
     whenMasterIs: async (redis) => {
-      const named = async () => (await ask('get-master-addr-by-name'))[1] === String(redis.port);
+      const { port } = redis === master.redis ? master : replica;
+      const named = async () => (await ask('get-master-addr-by-name'))[1] === String(port);
       await eventually('the sentinel to name another master', named, { timeoutMs: START_TIMEOUT_MS });
     },
   };
 }
 
-async function startSentinelProcess(master: TestRedis): Promise<number> {
+async function startNode({ certificate }: SentinelOptions): Promise<Node> {
+  const tlsPort = certificate && (await freePort());
+  const settings = certificate && tlsPort ? [...tlsSettings(certificate, tlsPort), ['replica-announce-port', String(tlsPort)]] : [];
+  const args = settings.flatMap(([name, value]) => [`--${name}`, value as string]);
+  const redis = await startRedis({ kind: 'private', args });
+  return { redis, port: tlsPort ?? redis.port };
+}
+
+function connectTo(port: number, { username, password, certificate }: SentinelOptions): Redis {
+  const login = { ...(username !== undefined && { username }), ...(password !== undefined && { password }) };
+  const sentinel = new Redis({ host: '127.0.0.1', port, ...login, ...(certificate && { tls: { rejectUnauthorized: false } }) });
+  sentinel.on('error', () => {});
+  onCleanup(async () => sentinel.disconnect());
+  return sentinel;
+}
+
+async function startSentinelProcess(master: Node, { username, password, certificate }: SentinelOptions): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'stafett-sentinel-'));
   const port = await freePort();
   const file = join(dir, 'sentinel.conf'); // which the sentinel writes to as well
+  const guard = username
+    ? [`user ${username} on >${password} ~* &* +@all`, 'user default off']
+    : password
+      ? [`requirepass ${password}`]
+      : [];
   const lines = [
-    `port ${port}`,
+    ...(certificate ? [['port', '0'], ...tlsSettings(certificate, port)].map((setting) => setting.join(' ')) : [`port ${port}`]),
+    ...guard,
     'bind 127.0.0.1',
     `dir ${dir}`,
-    `sentinel monitor ${MASTER} ${master.host} ${master.port} 1`,
+    `sentinel monitor ${MASTER} ${master.redis.host} ${master.port} 1`,
     `sentinel down-after-milliseconds ${MASTER} ${DOWN_AFTER_MS}`,
     `sentinel failover-timeout ${MASTER} 5000`,
   ];

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, describeConfig, type Environment, parseConfig } from '../../server/src/config/config.js';
 import { renderConfigurationDoc, renderHelp } from '../../server/src/config/docs.js';
 import { VARIABLES } from '../../server/src/config/variables.js';
+import { addressOptions } from '../../server/src/redis/client.js';
+import { type RedisTarget, withSentinelLogin } from '../../server/src/redis/target.js';
 
 function problemsOf(env: Environment): readonly string[] {
   try {
@@ -212,6 +214,49 @@ describe('REDIS_URL', () => {
     'redis://u:geheim@h/1',
   ])('is never shown with its password: %s', (url) => {
     expect([...problemsOf({ REDIS_URL: url }), describeConfig({ REDIS_URL: url })].join('\n')).not.toContain('geheim');
+  });
+});
+
+describe('the log-in at sentinels', () => {
+  const REDIS_URL = 'rediss+sentinel://u:p@a/main';
+  const login = { STAFETT_SENTINEL_USERNAME: 'watcher', STAFETT_SENTINEL_PASSWORD: 'ge heim@/#' };
+
+  it('is not that of the master', () => {
+    const config = parseConfig({ REDIS_URL, ...login });
+    const target = withSentinelLogin(config.redisTarget as RedisTarget, config);
+    expect(target).toMatchObject({ username: 'u', password: 'p', sentinelUsername: 'watcher', sentinelPassword: 'ge heim@/#' });
+    expect(addressOptions(target)).toMatchObject({
+      username: 'u',
+      password: 'p',
+      sentinelUsername: 'watcher',
+      sentinelPassword: 'ge heim@/#',
+    });
+    expect(addressOptions(target)).toMatchObject({ tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true });
+  });
+
+  it('may be a password alone', () => {
+    const config = parseConfig({ REDIS_URL, STAFETT_SENTINEL_PASSWORD: 'p' });
+    expect(withSentinelLogin(config.redisTarget as RedisTarget, config)).not.toHaveProperty('sentinelUsername');
+  });
+
+  it.each([
+    [{ ...login, REDIS_URL: 'redis://a' }, ['STAFETT_SENTINEL_USERNAME', 'STAFETT_SENTINEL_PASSWORD'], 'is only for sentinels'],
+    [login, ['STAFETT_SENTINEL_USERNAME', 'STAFETT_SENTINEL_PASSWORD'], 'is only for sentinels'],
+    [{ ...login, REDIS_URL: 'redis+sentinel://a' }, ['REDIS_URL'], 'must name sentinels'],
+    [{ REDIS_URL, STAFETT_SENTINEL_USERNAME: 'watcher' }, ['STAFETT_SENTINEL_USERNAME'], 'needs STAFETT_SENTINEL_PASSWORD'],
+    [{ REDIS_URL, STAFETT_SENTINEL_PASSWORD: 'x'.repeat(513) }, ['STAFETT_SENTINEL_PASSWORD'], 'at most 512 characters'],
+  ])('%j is refused', (env, names, problem) => {
+    const problems = problemsOf(env);
+    expect(problems.map((each) => each.replace(/=.*/s, ''))).toEqual(names);
+    for (const each of problems) expect(each).toContain(problem);
+  });
+
+  it('is never shown with its password', () => {
+    for (const url of [REDIS_URL, 'redis://a']) {
+      const env = { ...login, REDIS_URL: url };
+      expect([...problemsOf(env), describeConfig(env)].join('\n')).not.toContain('heim');
+    }
+    expect(describeConfig({ REDIS_URL, ...login })).toContain('STAFETT_SENTINEL_PASSWORD=***\n');
   });
 });
 

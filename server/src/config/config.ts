@@ -1,4 +1,3 @@
-import { maskUrl } from '../redis/target.js';
 import { nearest } from './nearest.js';
 import { isLoopback } from './types.js';
 import { type Config, type ConfigKey, VARIABLES, type Variable } from './variables.js';
@@ -36,7 +35,7 @@ export function parseConfig(env: Environment): Config {
     if (result.success) values[key] = result.data;
     else problems.push(...result.error.issues.map((issue) => describe(key, issue.message, env)));
   }
-  problems.push(...findExposed(values as Partial<Config>, env));
+  problems.push(...findExposed(values as Partial<Config>, env), ...findLoginNowhere(values as Partial<Config>, env));
   if (problems.length > 0) throw new ConfigError(problems);
   return values as unknown as Config;
 }
@@ -48,7 +47,7 @@ export function describeConfig(env: Environment): string {
     const isSet = (env[variable.env] ?? '') !== '';
     const text = textOf(variable, env);
     if (text === undefined) return `# ${variable.env} is unset`;
-    return `${variable.env}=${variable.secret ? maskUrl(text) : text}${isSet ? '' : '  # default'}`;
+    return `${variable.env}=${masked(variable, text)}${isSet ? '' : '  # default'}`;
   });
   return `${lines.join('\n')}\n`;
 }
@@ -61,7 +60,11 @@ function textOf(variable: Variable<unknown>, env: Environment): string | undefin
 function describe(key: ConfigKey, problem: string, env: Environment): string {
   const variable: Variable<unknown> = VARIABLES[key];
   const text = textOf(variable, env) ?? '';
-  return `${variable.env}=${JSON.stringify(variable.secret ? maskUrl(text) : text)}: ${problem}`;
+  return `${variable.env}=${JSON.stringify(masked(variable, text))}: ${problem}`;
+}
+
+function masked({ mask }: Variable<unknown>, text: string): string {
+  return mask === undefined ? text : mask(text);
 }
 
 /** Nothing that other machines can reach without being told: there is no authentication yet. */
@@ -75,6 +78,20 @@ function findExposed(config: Partial<Config>, env: Environment): string[] {
         'Use a loopback address (127.0.0.1, [::1], localhost), or set STAFETT_INSECURE=true if the network itself keeps strangers out';
       return describe(key, problem, env);
     });
+}
+
+/** A log-in at sentinels that nobody would use. An address that is itself wrong is told as such. */
+function findLoginNowhere({ redisTarget, sentinelUsername, sentinelPassword }: Partial<Config>, env: Environment): string[] {
+  const problems: string[] = [];
+  const isWrong = redisTarget === undefined && textOf(VARIABLES.redisTarget, env) !== undefined;
+  if (redisTarget?.kind !== 'sentinel' && !isWrong) {
+    const problem = 'is only for sentinels: REDIS_URL must be redis+sentinel://… or rediss+sentinel://…';
+    if (sentinelUsername !== undefined) problems.push(describe('sentinelUsername', problem, env));
+    if (sentinelPassword !== undefined) problems.push(describe('sentinelPassword', problem, env));
+  } else if (sentinelUsername !== undefined && textOf(VARIABLES.sentinelPassword, env) === undefined) {
+    problems.push(describe('sentinelUsername', 'needs STAFETT_SENTINEL_PASSWORD as well', env));
+  }
+  return problems;
 }
 
 function findUnknown(env: Environment): string[] {

@@ -50,6 +50,12 @@ export function directory(): ValueType<string> {
   return { allowed: 'absolute path', schema: read(problem, (text) => (isAbsolute(text) ? text : undefined)) };
 }
 
+/** Any text of so many characters, such as a password. */
+export function shortText(max: number): ValueType<string> {
+  const problem = `must have at most ${max} characters`;
+  return { allowed: `text of at most ${max} characters`, schema: read(problem, (value) => (value.length <= max ? value : undefined)) };
+}
+
 /** The name of a namespace. */
 export function namespace(): ValueType<string> {
   const problem = 'must be 1 to 64 of the characters A–Z a–z 0–9 . _ -';

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
+import { maskUrl } from '../redis/target.js';
 import { historyRules, origins } from './event-types.js';
-import { address, boolean, directory, duration, integer, namespace, oneOf, redisUrl, type ValueType } from './types.js';
+import { address, boolean, directory, duration, integer, namespace, oneOf, redisUrl, shortText, type ValueType } from './types.js';
 
 /** One variable of the environment: the only place that knows its name, default, limits and meaning. */
 export interface Variable<T> {
@@ -9,9 +10,11 @@ export interface Variable<T> {
   readonly fallback: string | undefined;
   readonly type: ValueType<T>;
   readonly help: string;
-  /** True: the value may hold a password and is only shown masked. */
-  readonly secret?: boolean;
+  /** The value may hold a password, and is only shown like this. */
+  readonly mask?: (value: string) => string;
 }
+
+const LOGIN_CHARACTERS_MAX = 512;
 
 function variable<T, const F extends string | undefined>(env: string, fallback: F, type: ValueType<T>, help: string) {
   return { env, fallback, type, help };
@@ -39,7 +42,22 @@ export const VARIABLES = {
       redisUrl(),
       'The Redis or Valkey that keeps the state: one, the master that sentinels name, or a cluster. Unset: an embedded one, a private child process without a disk, which ends with the server.',
     ),
-    secret: true,
+    mask: maskUrl,
+  },
+  sentinelUsername: variable(
+    'STAFETT_SENTINEL_USERNAME',
+    undefined,
+    shortText(LOGIN_CHARACTERS_MAX),
+    'The user at the sentinels of a `redis+sentinel://` in `REDIS_URL`, which names user and password of the master alone. Unset: their default user.',
+  ),
+  sentinelPassword: {
+    ...variable(
+      'STAFETT_SENTINEL_PASSWORD',
+      undefined,
+      shortText(LOGIN_CHARACTERS_MAX),
+      'The password at these sentinels (their `requirepass`, or that of their user). Unset: they ask for none.',
+    ),
+    mask: () => '***',
   },
   redisIsNew: variable(
     'STAFETT_REDIS_IS_NEW',

@@ -17,6 +17,8 @@ const RETRY_MAX_MS = 1_000;
 const NOT_NOW = /^(LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|OOM|MISCONF|NOREPLICAS)\b/;
 /** Replies to the log-in that no retry will change. */
 export const REFUSED = /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index/i;
+/** What ioredis makes of the reply of a sentinel, when none of them helps. */
+const REFUSED_BY_SENTINEL = /^All sentinels are unreachable\b.* Last error: (WRONGPASS|NOAUTH|NOPERM)\b/;
 
 /** Clients that were closed on purpose, which is no news. */
 const closing = new WeakSet<Redis>();
@@ -64,7 +66,7 @@ export function retryDelayMs(attempt: number): number {
 
 /**
  * Connects for the first time.
- * @throws {Error} for the operator, after `timeoutMs` or as soon as Redis refuses the log-in; the client is then closed.
+ * @throws {Error} for the operator, after `timeoutMs` or as soon as Redis or its sentinels refuse the log-in; the client is then closed.
  */
 export async function connectFirst(redis: Redis, target: RedisTarget, timeoutMs: number): Promise<void> {
   let last: Error | undefined;
@@ -80,6 +82,7 @@ export async function connectFirst(redis: Redis, target: RedisTarget, timeoutMs:
     const onError = (error: Error) => {
       last = error;
       if (error instanceof ReplyError && REFUSED.test(error.message)) finish(refused(target, error));
+      else if (REFUSED_BY_SENTINEL.test(error.message)) finish(refusedBySentinel(target, error));
     };
     const timer = setTimeout(() => finish(unreachable(target, timeoutMs, last)), timeoutMs);
     redis.on('ready', onReady).on('error', onError);
@@ -113,6 +116,8 @@ export function addressOptions(target: RedisTarget, picker?: NodePicker): RedisO
     ...login,
     sentinels: [...target.sentinels],
     name: target.master,
+    ...(target.sentinelUsername !== undefined && { sentinelUsername: target.sentinelUsername }),
+    ...(target.sentinelPassword !== undefined && { sentinelPassword: target.sentinelPassword }),
     sentinelRetryStrategy: retryDelayMs,
     sentinelCommandTimeout: ATTEMPT_TIMEOUT_MS,
     // Does not wait until the old master is noticed to be gone.
@@ -163,6 +168,14 @@ function unreachable(target: RedisTarget, timeoutMs: number, cause: Error | unde
 function refused(target: RedisTarget, cause: Error): Error {
   return new Error(
     `the Redis at ${describeTarget(target)} refuses the log-in (${cause.message}): correct the user, the password and the database in REDIS_URL`,
+    { cause },
+  );
+}
+
+function refusedBySentinel(target: RedisTarget, cause: Error): Error {
+  const reply = cause.message.replace(/^.* Last error: /, '');
+  return new Error(
+    `the sentinels of ${describeTarget(target)} refuse the log-in (${reply}): correct STAFETT_SENTINEL_USERNAME and STAFETT_SENTINEL_PASSWORD`,
     { cause },
   );
 }

@@ -24,7 +24,7 @@ export interface UnixTarget {
   readonly path: string;
 }
 
-/** The master that sentinels name. User and password are those of the master; the sentinels are asked without. */
+/** The master that sentinels name. User and password are those of the master; the sentinels have their own, or none. */
 export interface SentinelTarget {
   readonly kind: 'sentinel';
   readonly sentinels: readonly HostPort[];
@@ -33,8 +33,13 @@ export interface SentinelTarget {
   readonly tls: boolean;
   readonly username?: string;
   readonly password?: string;
+  readonly sentinelUsername?: string;
+  readonly sentinelPassword?: string;
   readonly db: number;
 }
+
+/** How to log in at sentinels, which a URL has no place for. */
+export type SentinelLogin = Pick<SentinelTarget, 'sentinelUsername' | 'sentinelPassword'>;
 
 /** The masters of a Redis Cluster, which any of its nodes names. User and password are the same on all. */
 export interface ClusterTarget {
@@ -65,6 +70,12 @@ export function parseRedisTarget(url: string): RedisTarget {
   if (scheme === 'redis+sentinel:' || scheme === 'rediss+sentinel:') return parseSentinel(url, scheme === 'rediss+sentinel:');
   if (scheme !== 'redis:' && scheme !== 'rediss:') throw new Error(`must be ${REDIS_URL_FORMS}`);
   return parseTcp(url, scheme === 'rediss:');
+}
+
+/** The target, with how to log in at its sentinels if it has some. */
+export function withSentinelLogin(target: RedisTarget, { sentinelUsername, sentinelPassword }: SentinelLogin): RedisTarget {
+  if (target.kind !== 'sentinel' || sentinelPassword === undefined) return target;
+  return { ...target, sentinelPassword, ...(sentinelUsername !== undefined && { sentinelUsername }) };
 }
 
 /** One node of a cluster. */
