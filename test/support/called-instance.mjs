@@ -1,5 +1,6 @@
 // An instance that is called: node called-instance.mjs <addresses> <namespace> <JSON of ServeOptions and `ttl`>
 import { CallRefusal, connect } from '@stafett/client';
+import { z } from 'zod';
 
 const [addresses, namespace, json] = process.argv.slice(2);
 const { ttl, builtIns, ...options } = JSON.parse(json);
@@ -7,6 +8,20 @@ const say = (text) => process.stdout.write(`${text}\n`);
 const logger = { level: 'info', levels: { values: { debug: 20, info: 30, warn: 40 } } };
 let given = 0;
 let keep = [];
+
+/** Something to be looked at and changed. */
+function showInside() {
+  let loads = 0;
+  const load = (key) => ({ key, load: ++loads });
+  const customers = stafett.caches.create('customers', { max: 50, ttl: '1h', load, tags: ({ key }) => [`office/${key.length}`] });
+  stafett.caches.create('empty', { max: 7, load });
+  const size = stafett.settings.define('mail/size', z.number().int().positive(), 100);
+  stafett.settings.define('mail/on', z.boolean(), false);
+  size.onChange((value, before) => say(`size ${before} to ${value}`));
+  handlers.customer = ({ key }) => customers.get(key);
+  handlers.size = () => ({ value: size.value, overridden: size.override !== undefined });
+  handlers['size-again'] = () => stafett.settings.define('mail/size', z.number(), 5).value;
+}
 
 /** 64 KiB, of which no two are the same. */
 function block(i) {
@@ -69,6 +84,7 @@ const handlers = {
 };
 
 const stafett = await connect(addresses, { namespace, ttl, client: 'called', version: '1.2' });
+if (options.inside) showInside();
 const served = await stafett.instances.serve({
   handlers,
   ...options,

@@ -32,6 +32,18 @@ export class CacheStore<V> {
     return this.#entries.size;
   }
 
+  get loading(): number {
+    return this.#flights.size;
+  }
+
+  /** The entries below a prefix, those that were used last first; looking at them does not count as use. */
+  *list(prefix: string): Generator<{ readonly key: string; readonly tags: readonly string[]; readonly ttlLeftMs: number | undefined }> {
+    for (const [key, { tags }] of this.#entries.entries()) {
+      const left = this.#entries.getRemainingTTL(key);
+      if (key.startsWith(prefix)) yield { key, tags, ttlLeftMs: Number.isFinite(left) ? Math.round(left) : undefined };
+    }
+  }
+
   get(key: string): Entry<V> | undefined {
     return this.#entries.get(key);
   }

@@ -40,6 +40,8 @@ export interface CacheSettings<V> {
   readonly heartbeatMs: number;
   readonly load: (key: string) => Promise<V> | V;
   readonly tags: ((value: V, key: string) => readonly string[]) | undefined;
+  /** Told when it is closed. */
+  onClose(): void;
 }
 
 /** A cache in this process that hears of what other nodes change. Made by `caches.create`. */
@@ -132,10 +134,33 @@ export class Cache<V> {
     return { ...this.#stats };
   }
 
+  /** @internal Removes entries here alone. @returns how many. */
+  removeHere(removal: Removal): number {
+    const before = this.#store.size;
+    this.#store.remove(removal);
+    return before - this.#store.size;
+  }
+
+  /** @internal */
+  get loading(): number {
+    return this.#store.loading;
+  }
+
+  /** @internal */
+  get settings(): Pick<CacheSettings<V>, 'max' | 'ttlMs' | 'stalenessMs'> {
+    return this.#settings;
+  }
+
+  /** @internal */
+  entries(prefix: string): ReturnType<CacheStore<V>['list']> {
+    return this.#store.list(prefix);
+  }
+
   /** Forgets everything and hears of nothing any more; `get` goes on to load. */
   close(): void {
     this.#stream.close();
     this.#store.clear();
+    this.#settings.onClose();
   }
 
   async #load(key: string): Promise<Entry<V>> {

@@ -27,6 +27,7 @@ const HEARTBEAT_MS_MAX = 1_000;
 /** Caches that hear of each other's changes. */
 export class Caches {
   readonly #connection: Connection;
+  readonly #open = new Set<Cache<unknown>>();
 
   /** @internal */
   constructor(connection: Connection) {
@@ -51,6 +52,14 @@ export class Caches {
     if (stalenessMs < STALENESS_MS_MIN) throw new TypeError(`staleness: ${stalenessMs} ms; must be at least ${STALENESS_MS_MIN} ms`);
     const heartbeatMs = Math.min(HEARTBEAT_MS_MAX, stalenessMs / CONFIRMATIONS);
     const ttlMs = ttl === undefined ? undefined : toMs(ttl, 'ttl');
-    return new Cache(this.#connection, { name, max, ttlMs, stalenessMs, heartbeatMs, load, tags });
+    const onClose = () => this.#open.delete(cache as Cache<unknown>);
+    const cache: Cache<V> = new Cache(this.#connection, { name, max, ttlMs, stalenessMs, heartbeatMs, load, tags, onClose });
+    this.#open.add(cache as Cache<unknown>);
+    return cache;
+  }
+
+  /** @internal Those that are not closed. */
+  get open(): Iterable<Cache<unknown>> {
+    return this.#open;
   }
 }

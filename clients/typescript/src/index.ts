@@ -45,6 +45,7 @@ export type { Runs } from './runs/runs.js';
 export type { StartOptions } from './runs/start-run.js';
 export type { ChangeSettingOptions, Settings } from './runtime-settings.js';
 export type { Schema } from './schema.js';
+export type { SettingOverride } from './setting-overrides.js';
 export type { PastSettingView, SettingEvent, SettingView } from './setting-views.js';
 export { connect, type Session, type Stafett } from './stafett.js';
 export type { OnSlow, Subscription } from './subscription.js';

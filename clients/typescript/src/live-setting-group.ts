@@ -21,6 +21,10 @@ export class LiveSettingGroup {
     return this.#isLive;
   }
 
+  get members(): Iterable<LiveSetting<unknown>> {
+    return this.#members;
+  }
+
   add(member: LiveSetting<unknown>): void {
     this.#members.add(member);
     if (this.#isLoaded) this.#tell(member);

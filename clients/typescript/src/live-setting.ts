@@ -1,5 +1,6 @@
 import { StafettError } from './errors.js';
 import { parse, type Schema } from './schema.js';
+import type { SettingOverride } from './setting-overrides.js';
 
 /** Where the values come from. */
 export interface SettingSource {
@@ -20,6 +21,7 @@ export class LiveSetting<T> {
   #value: T;
   #error: StafettError | undefined;
   #revision = 0n;
+  #override: SettingOverride<T> | undefined;
 
   /** @internal */
   constructor(key: string, schema: Schema<T>, fallback: T, source: SettingSource) {
@@ -30,9 +32,24 @@ export class LiveSetting<T> {
     this.#source = source;
   }
 
-  /** The last good value; the default as long as none was set, and after it was deleted. */
+  /** The last good value; the default as long as none was set, and after it was deleted. While there is an {@link override}, that. */
   get value(): T {
+    return this.#override ? this.#override.value : this.#value;
+  }
+
+  /** What this process alone has in place of what is set, if somebody said so: see `settings.override`. */
+  get override(): SettingOverride<T> | undefined {
+    return this.#override;
+  }
+
+  /** @internal What it is without an override. */
+  get followed(): T {
     return this.#value;
+  }
+
+  /** @internal */
+  get fallback(): T {
+    return this.#fallback;
   }
 
   /** The revision of what was set last, good or not; 0 if nothing was. */
@@ -73,20 +90,41 @@ export class LiveSetting<T> {
     return () => this.#errorListeners.delete(own);
   }
 
+  /** @internal As the schema has it. @throws {StafettError} INVALID_SETTING */
+  check(value: unknown): T {
+    try {
+      return parse(this.#schema, value);
+    } catch (cause) {
+      throw invalidSetting(this.key, cause);
+    }
+  }
+
+  /** @internal undefined: there is none any more. */
+  setOverride(override: SettingOverride<T> | undefined): void {
+    const before = this.value;
+    this.#override = override;
+    this.#tellChange(before);
+  }
+
   /** @internal undefined: there is none. */
   take(value: unknown, revision: bigint): void {
     if (revision === this.#revision) return;
     this.#revision = revision;
-    const before = this.#value;
+    const before = this.value;
     try {
-      this.#value = value === undefined ? this.#fallback : parse(this.#schema, value);
+      this.#value = value === undefined ? this.#fallback : this.check(value);
       this.#error = undefined;
-    } catch (cause) {
-      this.#error = invalidSetting(this.key, cause);
+    } catch (error) {
+      this.#error = error as StafettError;
       tell(this.#errorListeners, (listener) => listener(this.#error as StafettError));
       return;
     }
-    if (!isSame(this.#value, before)) tell(this.#listeners, (listener) => listener(this.#value, before));
+    this.#tellChange(before);
+  }
+
+  #tellChange(before: T): void {
+    const { value } = this;
+    if (!isSame(value, before)) tell(this.#listeners, (listener) => listener(value, before));
   }
 }
 

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Connection } from './connection.js';
+import { type DurationLike, toMs } from './durations.js';
 import { StafettError } from './errors.js';
 import { LiveSetting } from './live-setting.js';
 import { LiveSettingGroup } from './live-setting-group.js';
 import { checkSchema, parse, type Schema } from './schema.js';
+import { SettingOverrides } from './setting-overrides.js';
 import { type PastSettingView, type SettingEvent, type SettingView, toPastView, toSettingView } from './setting-views.js';
 import { watchSettings } from './setting-watch.js';
 
@@ -15,6 +17,9 @@ export interface ChangeSettingOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The longest `ttl` of an override: seven days, ms. */
+const OVERRIDE_MS_MAX = 7 * 24 * 60 * 60 * 1_000;
+
 /**
  * Settings: configuration and feature flags that change while programs run.
  * Errors are {@link StafettError}s: CLOSED after `close()`, CONNECTION_FAILED when no server answered within the `connectTimeout`, and what the server refuses,
@@ -23,6 +28,7 @@ export interface ChangeSettingOptions {
 export class Settings {
   readonly #connection: Connection;
   readonly #groups = new Map<string, LiveSettingGroup>();
+  readonly #overrides = new SettingOverrides((key) => this.readers().filter((reader) => reader.key === key));
 
   /** @internal */
   constructor(connection: Connection) {
@@ -110,7 +116,31 @@ export class Settings {
     this.#groups.set(prefix, group);
     const setting = new LiveSetting(key, schema, fallback, group);
     group.add(setting as LiveSetting<unknown>);
+    this.#overrides.apply(setting as LiveSetting<unknown>);
     return setting;
+  }
+
+  /**
+   * Gives the readers of a key in this process alone another value than is set, until `clearOverride`, or for the `ttl` (at most seven days).
+   * Instances offer it to operators as the call `setting-override`.
+   * @throws {StafettError} INVALID_SETTING if the value does not fit the schema; {TypeError} if no such setting is defined here.
+   * @example stafett.settings.override('mail/batch-size', 10, { ttl: '15m' });
+   */
+  override(key: string, value: unknown, { ttl }: { readonly ttl?: DurationLike } = {}): void {
+    const ttlMs = ttl === undefined ? undefined : toMs(ttl, 'ttl');
+    if (ttlMs !== undefined && !(ttlMs >= 1 && ttlMs <= OVERRIDE_MS_MAX))
+      throw new TypeError(`ttl: ${ttlMs} ms; must be 1 ms to seven days`);
+    this.#overrides.set(key, value, ttlMs);
+  }
+
+  /** Lets the readers of a key have what is set again. False: there was no override. */
+  clearOverride(key: string): boolean {
+    return this.#overrides.clear(key);
+  }
+
+  /** @internal All that were defined. */
+  readers(): LiveSetting<unknown>[] {
+    return [...this.#groups.values()].flatMap(({ members }) => [...members]);
   }
 
   #change({ ifRevision, author = this.#connection.author }: ChangeSettingOptions) {

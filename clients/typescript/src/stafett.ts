@@ -69,10 +69,10 @@ export class Stafett implements AsyncDisposable {
     this.locks = new Locks(connection);
     this.events = new Events(connection);
     this.processes = new Processes(connection);
-    this.instances = new Instances(connection);
     this.runs = new Runs(connection);
     this.settings = new Settings(connection);
     this.caches = new Caches(connection);
+    this.instances = new Instances(connection, this);
   }
 
   /**

@@ -20,6 +20,8 @@ const HTTP_STATUS: Partial<Record<Status, number>> = {
   [Status.UNAVAILABLE]: 503,
   [Status.DEADLINE_EXCEEDED]: 504,
 };
+/** What an instance says of a request that is wrong, and not of itself; see `CallFailure`. */
+const STATUS_OF_CAUSE: Record<string, number> = { INVALID_PARAMS: 400, READ_ONLY: 405 };
 const SHA_TRAILER = 'Stafett-Sha256';
 
 export interface DownloadOptions {
@@ -32,7 +34,7 @@ export interface DownloadOptions {
 type Path = { id: string; name: string };
 type Query = Record<string, string | string[]>;
 
-/** The answers of instances for browsers and curl: `GET` with the parameters in the query, `POST` with them as a JSON object. */
+/** The answers of instances for browsers and curl: `GET`, which only looks, with the parameters in the query, `POST` with them as a JSON object. */
 export function addDownloads(app: FastifyInstance, options: DownloadOptions): void {
   app.route<{ Params: Path; Querystring: Query; Body: unknown }>({
     method: ['GET', 'POST'],
@@ -71,7 +73,7 @@ function refuseOtherSites(site: string | string[] | undefined): void {
 }
 
 /** `namespace` and `timeout` (seconds) in the query are ours, everything else is the call's. */
-function toCall({ params: { id, name }, query, body }: FastifyRequest<{ Params: Path; Querystring: Query; Body: unknown }>) {
+function toCall({ method, params: { id, name }, query, body }: FastifyRequest<{ Params: Path; Querystring: Query; Body: unknown }>) {
   const { namespace = DEFAULT_NAMESPACE, timeout, ...rest } = query;
   checkNamespace([namespace].flat());
   const seconds = timeout === undefined ? undefined : Number(timeout);
@@ -79,7 +81,8 @@ function toCall({ params: { id, name }, query, body }: FastifyRequest<{ Params: 
   const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
   if (body !== undefined && body !== null && !isObject) throw invalidField('body', 'must be a JSON object');
   const params = JSON.stringify({ ...rest, ...(isObject && (body as object)) });
-  const call = { instanceId: id, name, params, timeout: seconds === undefined ? undefined : toDuration(Math.ceil(seconds * 1000)) };
+  const timeoutOfCall = seconds === undefined ? undefined : toDuration(Math.ceil(seconds * 1000));
+  const call = { instanceId: id, name, params, timeout: timeoutOfCall, readOnly: method === 'GET' };
   return [call, namespace as string] as const;
 }
 
@@ -150,5 +153,7 @@ function fail({ logger, draining }: DownloadOptions, request: FastifyRequest, re
   if (reply.raw.destroyed && !draining.aborted) return reply.hijack();
   const { status, reason, message, metadata, retryDelayMs } = error;
   if (retryDelayMs !== undefined) reply.header('retry-after', Math.ceil(retryDelayMs / 1000));
-  return reply.code(HTTP_STATUS[status] ?? 500).send({ error: message, reason: ErrorReason[reason], metadata });
+  const code = STATUS_OF_CAUSE[metadata.cause ?? ''] ?? HTTP_STATUS[status] ?? 500;
+  if (code === 405) reply.header('allow', 'POST');
+  return reply.code(code).send({ error: message, reason: ErrorReason[reason], metadata });
 }

@@ -3,7 +3,10 @@ import { ErrorReason } from '../gen/stafett/v1/error.js';
 import { isAbort, StafettError } from '../rpc/errors.js';
 
 /** Names of calls that get a label of their own; all others share `other`. */
-const KNOWN = new Set(['info', 'gc-stats', 'thread-dump', 'heap-snapshot', 'cpu-profile', 'log-level']);
+const KNOWN = new Set([
+  ...['info', 'gc-stats', 'thread-dump', 'heap-snapshot', 'cpu-profile', 'log-level'],
+  ...['caches', 'cache-invalidate', 'settings', 'setting-override'],
+]);
 /** Seconds. */
 const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300];
 

@@ -10,12 +10,12 @@ import type { Registry } from './registry.js';
 import type { CallPlan, RunningCall } from './running-call.js';
 
 /** @throws {StafettError} INVALID_FIELD, INSTANCE_NOT_FOUND */
-export function planCall({ instanceId, name, params, timeout }: CallInstanceRequest): CallPlan {
+export function planCall({ instanceId, name, params, timeout, readOnly }: CallInstanceRequest): CallPlan {
   if (instanceId === '') throw invalidField('instance_id', 'is empty');
   if (!isId(instanceId)) throw instanceNotFound(instanceId.slice(0, 64));
   checkId('name', name);
   const timeoutMs = timeout && checkDuration('timeout', timeout, 1, CALL_TIMEOUT_MS_MAX);
-  return { instanceId, name, params: checkParams(params), timeoutMs };
+  return { instanceId, name, params: checkParams(params), timeoutMs, readOnly };
 }
 
 function checkParams(params: string): string {

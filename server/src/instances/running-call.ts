@@ -8,6 +8,8 @@ export interface CallPlan {
   readonly params: string;
   /** Undefined: until the caller has enough. */
   readonly timeoutMs: number | undefined;
+  /** The instance is to refuse what would change something. */
+  readonly readOnly: boolean;
 }
 
 /** A call that an instance answers, on this server or on another one. */

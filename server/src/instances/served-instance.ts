@@ -38,7 +38,7 @@ export class ServedInstance {
   }
 
   /** @throws {StafettError} CALL_NOT_FOUND, CALL_NOT_ALLOWED, CALL_ALREADY_RUNNING, TOO_MANY_CALLS */
-  call({ name, params, timeoutMs }: CallPlan): ServedCall {
+  call({ name, params, timeoutMs, readOnly }: CallPlan): ServedCall {
     this.#checkCall(name);
     const id = ++this.#lastId;
     const call = new ServedCall({
@@ -50,7 +50,7 @@ export class ServedInstance {
     });
     this.#calls.set(id, call);
     const timeout = timeoutMs === undefined ? undefined : toDuration(timeoutMs);
-    this.#send({ callId: id, message: { $case: 'call', value: { name, params, creditBytes: BigInt(WINDOW_BYTES), timeout } } });
+    this.#send({ callId: id, message: { $case: 'call', value: { name, params, creditBytes: BigInt(WINDOW_BYTES), timeout, readOnly } } });
     return call;
   }
 

@@ -13,7 +13,10 @@ let server: TestServer;
 let instance: CalledInstance;
 let caller: Stafett;
 const namespace = freshNamespace();
-const ALL = { 'thread-dump': true, 'heap-snapshot': true, 'cpu-profile': true, 'log-level': true };
+const ALL = {
+  ...{ 'thread-dump': true, 'heap-snapshot': true, 'cpu-profile': true, 'log-level': true },
+  ...{ caches: true, 'cache-invalidate': true, settings: true, 'setting-override': true },
+};
 
 beforeAll(async () => {
   server = await startServer({ env: { STAFETT_PRIVILEGED_CALLS: 'true' } });

@@ -205,7 +205,7 @@ describe('bad input', () => {
   });
 
   test('nobody but a server may pass a call on', async () => {
-    const call = { $case: 'call' as const, value: { instanceId: 'a', name: 'a', params: '', timeout: undefined } };
+    const call = { $case: 'call' as const, value: { instanceId: 'a', name: 'a', params: '', timeout: undefined, readOnly: false } };
     const outbox = new StubOutbox<ForwardCallRequest>();
     outbox.push({ message: call });
     const stream = connectStub(server, namespace).instances.forwardCall(outbox)[Symbol.asyncIterator]();

@@ -17,6 +17,7 @@ export interface AnswerOptions {
   /** Bytes that may be sent before there is more credit. */
   readonly creditBytes: number;
   readonly timeoutMs: number | undefined;
+  readonly readOnly: boolean;
   send(message: Message): void;
 }
 
@@ -62,10 +63,11 @@ export class Answer {
   }
 
   #call(): IncomingCall {
-    const { name, timeoutMs } = this.#options;
+    const { name, timeoutMs, readOnly } = this.#options;
     return {
       name,
       timeoutMs,
+      readOnly,
       signal: this.#abort.signal,
       start: (info) => {
         this.#info = info;

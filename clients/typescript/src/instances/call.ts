@@ -48,9 +48,9 @@ export async function* callInstance(
   params: CallParams,
   options: CallOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { signal, timeout: within } = options;
+  const { signal, timeout: within, readOnly = false } = options;
   const timeout = within === undefined ? undefined : toProtoDuration(toMs(within, 'timeout'));
-  const request = { instanceId, name, params: JSON.stringify(params), timeout };
+  const request = { instanceId, name, params: JSON.stringify(params), timeout, readOnly };
   const giveUpAt = performance.now() + connection.connectTimeoutMs;
   const link = await connection.link(giveUpAt, signal);
   const linked = new LinkedSignal(link.broken, signal);

@@ -20,6 +20,8 @@ export interface IncomingCall {
   readonly signal: AbortSignal;
   /** Until when the caller waits, ms from the beginning of the call; undefined if it did not say. */
   readonly timeoutMs: number | undefined;
+  /** The caller only wants to look, as with HTTP `GET`: refuse what would change something. See {@link CallOffer.changes}. */
+  readonly readOnly: boolean;
   /** Says what the answer is; before the first chunk. */
   start(info: AnswerInfo): void;
   /** Tells the caller how far the work is. @param percent 0 to 100, or undefined where nobody can tell. */
@@ -44,6 +46,8 @@ export interface CallOffer {
   readonly privileged?: boolean;
   /** Only one at a time. Default false. */
   readonly exclusive?: boolean;
+  /** It changes something: who only wants to look, as with HTTP `GET`, is refused by itself. Default false. */
+  readonly changes?: boolean;
 }
 
 /** How a handler refuses a call, in words that programs understand. */
@@ -67,12 +71,19 @@ export function numberParam(params: CallParams, name: string, fallback: number, 
   throw new CallRefusal('INVALID_PARAMS', `${name}: must be a number from ${min} to ${max}`, { param: name });
 }
 
+/** A change that is asked for by somebody who only wants to look. */
+export function readOnlyRefusal(): CallRefusal {
+  return new CallRefusal('READ_ONLY', 'it would change something, and the caller only wants to look; over HTTP use POST');
+}
+
 /** How to call an instance. */
 export interface CallOptions {
   /** Gives up: the instance is told to stop, and the call throws the signal's reason. */
   readonly signal?: AbortSignal;
   /** When to give up; at most 24 h. Default: never by itself. */
   readonly timeout?: DurationLike;
+  /** Only to look: what would change something is refused with the cause READ_ONLY. Default false. */
+  readonly readOnly?: boolean;
   /** Told how far the work is. */
   readonly onProgress?: (progress: { readonly percent: number | undefined; readonly message: string }) => void;
   /** Told what the answer is, before its first chunk. */

@@ -1,5 +1,5 @@
 import type { Connection } from '../connection.js';
-import { type BuiltIns, builtInOffers } from './built-ins/index.js';
+import { type BuiltIns, builtInOffers, type Inside } from './built-ins/index.js';
 import { callInstance, InstanceCall } from './call.js';
 import type { CallHandler, CallOffer, CallOptions, CallParams } from './handler.js';
 import { Serving, type ServingOptions } from './serving.js';
@@ -41,11 +41,13 @@ export interface Served extends AsyncDisposable {
  */
 export class Instances {
   readonly #connection: Connection;
+  readonly #inside: Inside;
   #served = false;
 
   /** @internal */
-  constructor(connection: Connection) {
+  constructor(connection: Connection, inside: Inside) {
     this.#connection = connection;
+    this.#inside = inside;
   }
 
   /**
@@ -64,7 +66,7 @@ export class Instances {
     const { service = client.name, version = client.version, address = '', labels = {} } = options;
     if (service === '') throw new TypeError('service: must be given here, or as the `client` of connect');
     if (this.#served) throw new TypeError('serve: this client is an instance already');
-    const offers = toOffers(options, service);
+    const offers = toOffers(options, service, this.#inside);
     const calls = [...offers].map(([name, { description = '', privileged = false, exclusive = false }]) => {
       return { name, description, privileged, exclusive };
     });
@@ -138,11 +140,11 @@ export class Instances {
   }
 }
 
-function toOffers({ handlers = {}, builtIns = {} }: ServeOptions, service: string): Map<string, CallOffer> {
+function toOffers({ handlers = {}, builtIns = {} }: ServeOptions, service: string, inside: Inside): Map<string, CallOffer> {
   const own = Object.entries(handlers).map(([name, handler]): [string, CallOffer] => {
     return [name, typeof handler === 'function' ? { handle: handler } : handler];
   });
-  return new Map([...builtInOffers(builtIns, service), ...own]);
+  return new Map([...builtInOffers(builtIns, service, inside), ...own]);
 }
 
 function toStartTime() {

@@ -6,7 +6,7 @@ import type { Registration, ServeInstanceRequest, ServeInstanceResponse } from '
 import type { Link } from '../link.js';
 import { Outgoing } from '../outgoing.js';
 import { Answer } from './answer.js';
-import { type CallOffer, CallRefusal } from './handler.js';
+import { type CallOffer, CallRefusal, readOnlyRefusal } from './handler.js';
 
 /** Handlers that run at once, also those that have not noticed yet that nobody wants their answer. */
 const HANDLERS_MAX = 200;
@@ -92,21 +92,22 @@ export class Serving {
       case 'cancel':
         return answers.get(callId)?.cancel(message.value.reason);
       case 'call': {
-        const { name, params, creditBytes, timeout } = message.value;
+        const { name, params, creditBytes, timeout, readOnly } = message.value;
         const timeoutMs = timeout && fromProtoDuration(timeout);
         const send = (answer: NonNullable<ServeInstanceRequest['message']>) => outgoing.push({ callId, message: answer });
-        const answer = new Answer({ name, params, creditBytes: Number(creditBytes), timeoutMs, send });
+        const answer = new Answer({ name, params, creditBytes: Number(creditBytes), timeoutMs, readOnly, send });
         answers.set(callId, answer);
-        void this.#answer(name, answer).then(() => answers.delete(callId));
+        void this.#answer(name, answer, readOnly).then(() => answers.delete(callId));
       }
     }
   }
 
-  async #answer(name: string, answer: Answer): Promise<void> {
+  async #answer(name: string, answer: Answer, readOnly: boolean): Promise<void> {
     const offer = this.#options.offers.get(name);
     const running = this.#handlers.get(name) ?? 0;
     const all = [...this.#handlers.values()].reduce((sum, count) => sum + count, 0);
     if (!offer) return answer.run(() => refuse('CALL_NOT_FOUND', `there is no call ${JSON.stringify(name)}`));
+    if (offer.changes && readOnly) return answer.run(() => Promise.reject(readOnlyRefusal()));
     if (offer.exclusive && running > 0) return answer.run(() => refuse('CALL_ALREADY_RUNNING', 'one is enough at a time'));
     if (all >= HANDLERS_MAX) return answer.run(() => refuse('TOO_MANY_CALLS', `${HANDLERS_MAX} handlers run already`));
     this.#handlers.set(name, running + 1);

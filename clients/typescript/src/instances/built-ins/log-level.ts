@@ -1,4 +1,4 @@
-import { type CallOffer, type CallParams, CallRefusal } from '../handler.js';
+import { type CallOffer, type CallParams, CallRefusal, type IncomingCall, readOnlyRefusal } from '../handler.js';
 
 /** A logger whose level can be changed, such as pino's. */
 export interface LevelledLogger {
@@ -12,7 +12,8 @@ export function logLevel(logger: LevelledLogger): CallOffer {
   return {
     description: 'the level of the log; with a parameter `level` it is changed',
     privileged: true,
-    handle: ({ level }: CallParams) => {
+    handle: ({ level }: CallParams, { readOnly }: IncomingCall) => {
+      if (level !== undefined && readOnly) throw readOnlyRefusal();
       const before = logger.level;
       if (level !== undefined) logger.level = checkLevel(level, logger);
       return { level: logger.level, ...(level !== undefined && { before }) };
