@@ -17,7 +17,7 @@ const GONE = 'gone';
 
 /** Anything that could be: slots that are not wanted, on nodes that are gone, above the capacity, draining or not. */
 const clusters: fc.Arbitrary<Cluster> = fc.record({
-  config: fc.record({ workers: fc.nat(SLOTS_MAX - 2), running: fc.boolean() }),
+  config: fc.record({ name: fc.string({ maxLength: 3 }), workers: fc.nat(SLOTS_MAX - 2), running: fc.boolean() }),
   nodes: fc
     .uniqueArray(fc.constantFrom(...NODES), { maxLength: NODES.length })
     .chain((ids) => fc.tuple(...ids.map((id) => fc.record({ id: fc.constant(id), capacity: fc.nat(6) })))),
@@ -129,7 +129,26 @@ describe('a plan', () => {
       expect(plan(config, nodes.toReversed(), slots.toReversed())).toEqual(plan(config, nodes, slots));
     });
   });
+
+  test('gives the only workers of many processes to all nodes alike, and those of a node that dies to all others', () => {
+    const names = Array.from({ length: 1_000 }, (_, i) => `process-${i}`);
+    const nodes = Array.from({ length: 20 }, (_, i) => ({ id: `session-${i}`, capacity: 1_000 }));
+    const placed = names.map((name) => plan({ name, workers: 1, running: true }, nodes, []).start[0]?.node as string);
+    expectAlike(placed, nodes, 50);
+    const [dead, ...others] = nodes;
+    const left = names.filter((_, i) => placed[i] === dead?.id);
+    const takenOver = left.map((name) => plan({ name, workers: 1, running: true }, others, []).start[0]?.node as string);
+    expectAlike(takenOver, others, left.length / others.length);
+  });
 });
+
+/** Within five standard deviations of what chance would do. */
+function expectAlike(placed: readonly string[], nodes: readonly PlanNode[], mean: number): void {
+  for (const { id } of nodes) {
+    const count = placed.filter((node) => node === id).length;
+    expect(Math.abs(count - mean)).toBeLessThanOrEqual(5 * Math.sqrt(mean));
+  }
+}
 
 /** By trying all even spreads: the fewest slots that have to leave their nodes. */
 function fewestMoves(cluster: Cluster, counts: readonly number[]): number {

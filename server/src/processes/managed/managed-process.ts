@@ -99,7 +99,7 @@ export class ManagedProcess {
     if (!config) return;
     const [workers, running, , , , version] = config;
     const { start, drain, move } = plan(
-      { workers, running: running === 1 },
+      { name, workers, running: running === 1 },
       nodes.map(([id, , capacity]) => ({ id, capacity })),
       slots.map((slot) => ({ slot: slot[0], node: slot[1], draining: isDraining(slot) })),
     );

@@ -1,5 +1,6 @@
 /** What a managed process is to be. */
 export interface PlanConfig {
+  readonly name: string;
   readonly workers: number;
   readonly running: boolean;
 }
@@ -40,13 +41,13 @@ interface Share {
 /**
  * Who is to have which slot: spread evenly (nodes differ by one at the most) within the nodes' capacities, and otherwise with as few
  * moves as possible. Pure, and the same for the same input in whatever order, so that it does not matter which server
- * plans; what it asks for is settled after one step.
+ * plans; what it asks for is settled after one step. Which nodes get what cannot be divided is decided by `weightOf`.
  *
  * No slot is started while as many are in somebody's hands as there are to be workers, wanted or not: so there are never more.
  */
-export function plan({ workers, running }: PlanConfig, nodes: readonly PlanNode[], slots: readonly PlanSlot[]): Plan {
+export function plan({ name, workers, running }: PlanConfig, nodes: readonly PlanNode[], slots: readonly PlanSlot[]): Plan {
   const wanted = running ? workers : 0;
-  const shares = toShares(nodes, slots, wanted);
+  const shares = toShares(name, nodes, slots, wanted);
   const drain = slots.filter(({ slot, draining }) => !draining && slot >= wanted).map(({ slot }) => slot);
   for (const { room, kept } of shares) drain.push(...kept.splice(room)); // its capacity was lowered
   setTargets(shares, wanted);
@@ -55,7 +56,21 @@ export function plan({ workers, running }: PlanConfig, nodes: readonly PlanNode[
   return { start, drain: drain.toSorted(byNumber), move: move.toSorted(byNumber) };
 }
 
-function toShares(nodes: readonly PlanNode[], slots: readonly PlanSlot[], wanted: number): Share[] {
+/**
+ * How much a process prefers a node: another order of the nodes for each process, so that many processes with one worker each do not all
+ * end up at the same node, and those of a node that dies go to all others alike. Rendezvous hashing (Thaler and Ravishankar, 1998), with
+ * FNV-1a and the finalizer of MurmurHash3 as the hash.
+ */
+function weightOf(process: string, node: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(`${process}\0${node}`)) hash = Math.imul(hash ^ byte, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** Those that the process prefers first. */
+function toShares(name: string, nodes: readonly PlanNode[], slots: readonly PlanSlot[], wanted: number): Share[] {
   const shares = new Map(nodes.map(({ id, capacity }) => [id, { id, capacity, draining: 0, kept: [] as number[] }]));
   for (const { slot, node, draining } of slots) {
     const share = shares.get(node);
@@ -65,9 +80,9 @@ function toShares(nodes: readonly PlanNode[], slots: readonly PlanSlot[], wanted
   return [...shares.values()]
     .map(({ id, capacity, draining, kept }) => {
       const room = Math.max(Math.min(capacity, kept.length), capacity - draining);
-      return { id, room, kept: kept.toSorted(byNumber), target: 0 };
+      return { id, room, kept: kept.toSorted(byNumber), target: 0, weight: weightOf(name, id) };
     })
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    .toSorted((a, b) => b.weight - a.weight || (a.id < b.id ? -1 : 1));
 }
 
 /** As many as possible to each alike; what cannot be divided stays where most are already. */
