@@ -83,6 +83,18 @@ describe('settings', () => {
   });
 });
 
+describe('several who set the same', () => {
+  test('overwrite each other, and the last one stays', async () => {
+    await other.settings.set('a', 'first'); // of which the client has not heard
+    const sets = Array.from({ length: 20 }, (_, i) => (i % 2 ? client : other).settings.set('a', i));
+    const last = (await Promise.all(sets)).reduce((a, b) => (a.revision > b.revision ? a : b));
+    expect(await client.settings.get('a')).toEqual(last);
+    await other.settings.delete('a');
+    await client.settings.set('a', 'again', { ifRevision: 0n }); // nor of the deletion
+    expect(await other.settings.delete('a')).toBe(true);
+  });
+});
+
 describe('watch', () => {
   test('goes on without a gap when its connection breaks', async () => {
     await other.settings.set('mail/a', 1);

@@ -1,21 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import type { Connection } from './connection.js';
 import { type DurationLike, toMs } from './durations.js';
 import { StafettError } from './errors.js';
 import { LiveSetting } from './live-setting.js';
 import { LiveSettingGroup } from './live-setting-group.js';
 import { checkSchema, parse, type Schema } from './schema.js';
+import { type ChangeSettingOptions, SettingChanges } from './setting-changes.js';
 import { SettingOverrides } from './setting-overrides.js';
 import { type PastSettingView, type SettingEvent, type SettingView, toPastView, toSettingView } from './setting-views.js';
 import { watchSettings } from './setting-watch.js';
-
-export interface ChangeSettingOptions {
-  /** Only if the setting has this revision; `0n`: only if there is none. Else SETTING_REVISION_MISMATCH, and nothing is changed. */
-  readonly ifRevision?: bigint;
-  /** Who does it; shown in the history. Default: the name and host of this client. */
-  readonly author?: string;
-  readonly signal?: AbortSignal;
-}
 
 /** The longest `ttl` of an override: seven days, ms. */
 const OVERRIDE_MS_MAX = 7 * 24 * 60 * 60 * 1_000;
@@ -27,12 +19,14 @@ const OVERRIDE_MS_MAX = 7 * 24 * 60 * 60 * 1_000;
  */
 export class Settings {
   readonly #connection: Connection;
+  readonly #changes: SettingChanges;
   readonly #groups = new Map<string, LiveSettingGroup>();
   readonly #overrides = new SettingOverrides((key) => this.readers().filter((reader) => reader.key === key));
 
   /** @internal */
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#changes = new SettingChanges(connection);
   }
 
   /**
@@ -43,16 +37,20 @@ export class Settings {
   async set(key: string, value: unknown, options: ChangeSettingOptions = {}): Promise<SettingView> {
     const json = JSON.stringify(value) as string | undefined;
     if (json === undefined) throw new TypeError('value: must be something that JSON can hold; use delete to remove a setting');
-    const request = { key, value: json, ...this.#change(options) };
-    const { setting } = await this.#connection.call((link, signal) => link.settings.setSetting(request, { signal }), options.signal);
+    const { setting } = await this.#changes.make(options, (link, change, signal) =>
+      link.settings.setSetting({ key, value: json, ...change }, { signal }),
+    );
     if (!setting) throw new StafettError('INTERNAL', 'INTERNAL', 'the server did not say what it has set');
+    this.#changes.see(setting.revision);
     return toSettingView(setting);
   }
 
   /** Deletes a setting. Resolves to false if there was none. @throws {StafettError} SETTING_REVISION_MISMATCH */
   async delete(key: string, options: ChangeSettingOptions = {}): Promise<boolean> {
-    const request = { key, ...this.#change(options) };
-    const { revision } = await this.#connection.call((link, signal) => link.settings.deleteSetting(request, { signal }), options.signal);
+    const { revision } = await this.#changes.make(options, (link, change, signal) =>
+      link.settings.deleteSetting({ key, ...change }, { signal }),
+    );
+    this.#changes.see(revision);
     return revision !== 0n;
   }
 
@@ -60,6 +58,7 @@ export class Settings {
   async get(key: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<SettingView | undefined> {
     try {
       const { setting } = await this.#connection.call((link, ended) => link.settings.getSetting({ key }, { signal: ended }), signal);
+      this.#changes.see(setting?.revision);
       return setting && toSettingView(setting);
     } catch (error) {
       if (error instanceof StafettError && error.reason === 'SETTING_NOT_FOUND') return undefined;
@@ -141,9 +140,5 @@ export class Settings {
   /** @internal All that were defined. */
   readers(): LiveSetting<unknown>[] {
     return [...this.#groups.values()].flatMap(({ members }) => [...members]);
-  }
-
-  #change({ ifRevision, author = this.#connection.author }: ChangeSettingOptions) {
-    return { ifRevision, author, requestId: randomUUID() };
   }
 }

@@ -22,6 +22,7 @@ export type SettingCommand =
       key: string,
       value: string | false,
       ifRevision: number,
+      ifUnchangedSince: number,
       author: string,
       request: string,
       countMax: number,
@@ -32,7 +33,14 @@ export type SettingCommand =
   | ['setting_list', epoch: string, prefix: string, after: string, limit: number, bytes: number]
   | ['setting_dump', epoch: string]
   | ['setting_since', epoch: string, revision: number]
-  | ['setting_assert', epoch: string, revision: number, fromFile: 0 | 1, entries: (string | SettingRecord)[]];
+  | [
+      'setting_assert',
+      epoch: string,
+      revision: number,
+      fromFile: 0 | 1,
+      entries: (string | SettingRecord)[],
+      requests: (string | number)[],
+    ];
 
 /** Another epoch than the server has asserted in; or: servers that know more may still come. */
 export type NotNow = ['unasserted'] | ['grace', leftMs: number];
@@ -41,7 +49,7 @@ export interface SettingResults {
   setting_change:
     | ['changed', revision: number, before: number, time: number]
     | ['absent']
-    | ['mismatch', revision: number]
+    | ['mismatch', revision: number, changed: number]
     | ['too_many']
     | NotNow;
   setting_get: ['setting', record: SettingRecord | false] | NotNow;

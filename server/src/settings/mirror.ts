@@ -105,6 +105,12 @@ export class Mirror {
     return this.#log.filter((step) => step.revision > revision);
   }
 
+  /** Key, request and revision of each change that is remembered, so that whoever asks for it again finds it. */
+  requests(): (string | number)[] {
+    const changes = this.#log.flatMap((step) => step.changes).filter(({ request }) => request !== '');
+    return changes.flatMap(({ key, request, revision }) => [key, request, revision]);
+  }
+
   *#changed(settings: ReadonlyMap<string, Setting>): Generator<Setting> {
     for (const setting of settings.values()) {
       if (this.settings.get(setting.key)?.revision !== setting.revision) yield setting;

@@ -30,6 +30,7 @@ export interface Wish {
   readonly key: string;
   readonly value: string | undefined;
   readonly ifRevision: bigint | undefined;
+  readonly ifUnchangedSince: bigint | undefined;
   readonly author: string;
   readonly request: string;
 }
@@ -96,7 +97,7 @@ export class NamespaceSettings {
   }
 
   /** @throws {StafettError} SETTING_REVISION_MISMATCH, TOO_MANY_SETTINGS. @returns undefined when there was nothing to delete. */
-  async change({ key, value, ifRevision, author, request }: Wish): Promise<Setting | undefined> {
+  async change({ key, value, ifRevision, ifUnchangedSince, author, request }: Wish): Promise<Setting | undefined> {
     const { maxSettings } = this.#options;
     const result = await this.#ask<'setting_change'>((epoch) => [
       'setting_change',
@@ -104,13 +105,14 @@ export class NamespaceSettings {
       key,
       value ?? false,
       ifRevision === undefined ? -1 : Number(ifRevision),
+      ifUnchangedSince === undefined ? -1 : Number(ifUnchangedSince),
       author,
       request,
       maxSettings,
       SETTINGS_BYTES_MAX,
     ]);
     if (result[0] === 'absent') return undefined;
-    if (result[0] === 'mismatch') throw revisionMismatch(key, result[1]);
+    if (result[0] === 'mismatch') throw revisionMismatch(key, result[1], result[2]);
     if (result[0] === 'too_many') throw tooManySettings(maxSettings, SETTINGS_BYTES_MAX);
     const [, revision, before, time] = result;
     // Whatever is confirmed is known here, and not lost with Redis.
@@ -165,7 +167,8 @@ export class NamespaceSettings {
     const mirror = this.#mirror;
     if (mirror.isLoaded && !(this.#isFromFile && saved?.epoch === epoch)) {
       const entries = [...mirror.settings.values()].flatMap((setting) => [setting.key, toRecord(setting)]);
-      const result = await engine.run<'setting_assert'>(['setting_assert', epoch, mirror.revision, this.#isFromFile ? 1 : 0, entries]);
+      const fromFile = this.#isFromFile ? 1 : 0;
+      const result = await engine.run<'setting_assert'>(['setting_assert', epoch, mirror.revision, fromFile, entries, mirror.requests()]);
       if (result[0] === 'unasserted') return; // and again
       const facts = { namespace: engine.namespace, settings: mirror.settings.size, revision: mirror.revision, fromFile: this.#isFromFile };
       if (result[1] === 1 && mirror.settings.size > 0) logger.warn(facts, 'Redis had lost settings; they are back');

@@ -6,11 +6,12 @@ export function settingNotFound(key: string): StafettError {
   return new StafettError(Status.NOT_FOUND, ErrorReason.SETTING_NOT_FOUND, `there is no setting ${JSON.stringify(key)}`, { key });
 }
 
-/** @param revision that it has; 0: there is none. */
-export function revisionMismatch(key: string, revision: number): StafettError {
+/** @param revision that it has; 0: there is none. @param changed the revision of its last change or deletion. */
+export function revisionMismatch(key: string, revision: number, changed: number): StafettError {
   const what = revision === 0 ? 'there is none' : `it has the revision ${revision}`;
-  const message = `the setting ${JSON.stringify(key)} has not the revision that was expected: ${what}; look at it again, and decide again`;
-  return new StafettError(Status.FAILED_PRECONDITION, ErrorReason.SETTING_REVISION_MISMATCH, message, { key, revision: String(revision) });
+  const message = `the setting ${JSON.stringify(key)} is not as it was expected to be: ${what}; look at it again, and decide again`;
+  const metadata = { key, revision: String(revision), change_revision: String(changed) };
+  return new StafettError(Status.FAILED_PRECONDITION, ErrorReason.SETTING_REVISION_MISMATCH, message, metadata);
 }
 
 /** @param oldest from where on changes are known. */

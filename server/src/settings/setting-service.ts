@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CallContext } from 'nice-grpc';
 import type { DeleteSettingRequest, SetSettingRequest, SettingServiceImplementation } from '../gen/stafett/v1/setting.js';
 import { invalidField } from '../rpc/errors.js';
@@ -31,6 +32,7 @@ export function createSettingService(options: SettingServiceOptions): SettingSer
       checkValue(value, maxSettingBytes);
       const of = settings.of(context.namespace);
       await check(of, key, value);
+      await stillWanted(context);
       const setting = await of.change(wish);
       return { setting: setting && toProtoSetting(setting) };
     },
@@ -52,6 +54,7 @@ export function createSettingService(options: SettingServiceOptions): SettingSer
       const wish = toWish(request, undefined, context);
       const of = settings.of(context.namespace);
       await check(of, request.key, undefined);
+      await stillWanted(context);
       const change = await of.change(wish);
       return { revision: BigInt(change?.revision ?? 0) };
     },
@@ -70,12 +73,19 @@ export function createSettingService(options: SettingServiceOptions): SettingSer
 }
 
 function toWish(request: SetSettingRequest | DeleteSettingRequest, value: string | undefined, { peer }: Context): Wish {
-  const { key, ifRevision, author, requestId } = request;
+  const { key, ifRevision, ifUnchangedSince, author, requestId } = request;
   checkName('key', key);
   checkText('author', author);
   if (requestId !== '') checkId('request_id', requestId);
   if (ifRevision !== undefined) checkRevision('if_revision', ifRevision);
-  return { key, value, ifRevision, author: author || peer, request: requestId || randomUUID() };
+  if (ifUnchangedSince !== undefined) checkRevision('if_unchanged_since', ifUnchangedSince);
+  return { key, value, ifRevision, ifUnchangedSince, author: author || peer, request: requestId || randomUUID() };
+}
+
+/** A server that stood still may find a request and then its end: nobody waits for that any more, and others may have changed what it is about. */
+async function stillWanted({ signal }: Context): Promise<void> {
+  await nextTurn();
+  signal.throwIfAborted();
 }
 
 function checkRevision(field: string, revision: bigint): bigint {

@@ -45,7 +45,8 @@ describe('SetSetting', () => {
     const first = await set(one, 'a', 1, { ifRevision: 0n });
     const refused = await refusal(set(one, 'a', 2, { ifRevision: 0n }));
     expect(refused).toMatchObject({ code: Status.FAILED_PRECONDITION, reason: 'SETTING_REVISION_MISMATCH' });
-    expect(refused.metadata).toEqual({ key: 'a', revision: String(first.revision) });
+    const present = String(first.revision);
+    expect(refused.metadata).toEqual({ key: 'a', revision: present, change_revision: present });
     const second = await set(two, 'a', 3, { ifRevision: first.revision });
     await refusal(set(one, 'a', 4, { ifRevision: first.revision }));
     expect((await one.settings.getSetting({ key: 'a' })).setting).toEqual(second);

@@ -1,19 +1,22 @@
 -- What: the commands on settings (see settings.lua). Each takes {verb, epoch in which the server has asserted what it knows, ...} and returns
 --   {outcome, ...}, of which each may be {unasserted}: this is another epoch, or {grace, ms}: servers that know more may still come.
 
--- {setting_change, epoch, key, value or false to delete, the revision that it must have or -1, author, request, settings at the most, bytes at the most}
--- -> {changed, revision, the revision before or -1 if it was asked for before, time} | {absent} | {mismatch, revision} | {too_many}
+-- {setting_change, epoch, key, value or false to delete, the revision that it must have or -1, the one after which it must not have been
+-- changed or -1, author, request, settings at the most, bytes at the most}
+-- -> {changed, revision, the revision before or -1 if it was asked for before, time} | {absent} | {mismatch, revision, that of the last change} |
+-- {too_many}
 commands.setting_change = function(command)
-  local _, epoch, key, value, ifRevision, author, request, countMax, bytesMax = unpack(command)
+  local _, epoch, key, value, ifRevision, unchangedSince, author, request, countMax, bytesMax = unpack(command)
   local meta = settings.meta()
   local refused = settings.refusal(meta, epoch)
   if refused then return refused end
-  for _, past in ipairs(settings.history(key)) do
-    if past[5] == request then return {'changed', past[1], -1, past[3]} end
-  end
   local record = settings.read(key)
-  if ifRevision >= 0 and ifRevision ~= (record and record[1] or 0) then return {'mismatch', record and record[1] or 0} end
+  local done, time = settings.done(key, request, record)
+  if done then return {'changed', done, -1, time} end
+  local revision, changed = record and record[1] or 0, settings.changed(meta, key, record)
+  if ifRevision >= 0 and ifRevision ~= revision then return {'mismatch', revision, changed} end
   if not value and not record then return {'absent'} end
+  if unchangedSince >= 0 and unchangedSince < changed then return {'mismatch', revision, changed} end
   if value then
     local grows = #key + #value - settings.sizeOf(key, record)
     if grows > 0 and meta.bytes + grows > bytesMax then return {'too_many'} end
@@ -96,14 +99,16 @@ function settings.takeOver(meta, revision, entries)
   end
 end
 
--- {setting_assert, epoch, revision, from a file 0|1, {key, record, key, record...}} -> {asserted, was it news 0|1}: what a server knows from
--- the epochs before, to which Redis may have lost it. The highest revision wins; a file only as long as nothing was changed.
+-- {setting_assert, epoch, revision, from a file 0|1, {key, record, key, record...}, {key, request, revision...}} -> {asserted, was it news 0|1}:
+-- what a server knows from the epochs before, to which Redis may have lost it: settings, and who has asked for changes. The highest revision wins;
+-- a file only as long as nothing was changed.
 commands.setting_assert = function(command)
-  local _, epoch, revision, fromFile, entries = unpack(command)
+  local _, epoch, revision, fromFile, entries, requests = unpack(command)
   if string.match(P, ':([^:]+):$') ~= epoch then return {'unasserted'} end
   local meta = settings.meta()
   local isNews = revision > meta.asserted and (fromFile == 0 or meta.rev <= meta.asserted)
   local becomesKnown = not meta.known
+  for i = 1, #requests, 3 do settings.rememberRequest(requests[i], requests[i + 1], requests[i + 2]) end
   if isNews then
     settings.takeOver(meta, revision, entries)
     call('DEL', P .. 'setting-log')

@@ -6,17 +6,20 @@
 --   setting-log      list: the last changes {revision, the revision before, key, value or false, time, author, request}
 --   setting-history  hash: key -> its last changes {revision, value, false if deleted or true if it was too long, time, author, request}, latest first
 --   setting-deleted  zset: key -> the revision of its deletion, of the last ones
+--   setting-requests zset: key and request id -> the revision of the change that was asked for, of the last ones
 --   setting-meta     hash: rev the last change, asserted the revision up to which servers brought what Redis had lost, known: a server that
---                    was there before has done so, floor: the log has all that is later, bytes of keys and values, log: bytes of the log
+--                    was there before has done so, floor: the log has all that is later, gone: nothing is known of
+--                    deletions up to here, bytes of keys and values, log: bytes of the log
 
 -- One table: Lua allows no more than 200 locals in all.
 local settings = {
-  KEYS = {'settings', 'setting-names', 'setting-log', 'setting-history', 'setting-deleted', 'setting-meta'},
+  KEYS = {'settings', 'setting-names', 'setting-log', 'setting-history', 'setting-deleted', 'setting-requests', 'setting-meta'},
   LOG_MAX = 1000,
   LOG_BYTES_MAX = 1048576,
   HISTORY_MAX = 10,
   HISTORY_VALUE_BYTES = 1024,
   DELETED_MAX = 1000,
+  REQUESTS_MAX = 10000,
 }
 
 function settings.whole(number)
@@ -33,7 +36,7 @@ function settings.carry(old, new)
 end
 
 function settings.meta()
-  local fields = call('HMGET', P .. 'setting-meta', 'rev', 'asserted', 'known', 'floor', 'bytes', 'log')
+  local fields = call('HMGET', P .. 'setting-meta', 'rev', 'asserted', 'known', 'floor', 'bytes', 'log', 'gone')
   return {
     rev = tonumber(fields[1]) or 0,
     asserted = tonumber(fields[2]) or 0,
@@ -41,12 +44,13 @@ function settings.meta()
     floor = tonumber(fields[4]) or 0,
     bytes = tonumber(fields[5]) or 0,
     log = tonumber(fields[6]) or 0,
+    gone = tonumber(fields[7]) or 0,
   }
 end
 
 function settings.writeMeta(meta)
   call('HSET', P .. 'setting-meta', 'rev', settings.whole(meta.rev), 'asserted', settings.whole(meta.asserted), 'known', meta.known and 1 or 0,
-    'floor', settings.whole(meta.floor), 'bytes', settings.whole(meta.bytes), 'log', settings.whole(meta.log))
+    'floor', settings.whole(meta.floor), 'bytes', settings.whole(meta.bytes), 'log', settings.whole(meta.log), 'gone', settings.whole(meta.gone))
 end
 
 -- Has the server said what it knows of the epochs before? Have others had the time to? If not, what to answer.
@@ -58,6 +62,24 @@ end
 function settings.read(key)
   local packed = call('HGET', P .. 'settings', key)
   return packed and cmsgpack.unpack(packed)
+end
+
+-- The revision and time of what was asked for before, if it was.
+function settings.done(key, request, record)
+  if record and record[5] == request then return record[1], record[3] end
+  local revision = tonumber(call('ZSCORE', P .. 'setting-requests', key .. '\0' .. request))
+  return revision, revision and math.floor(revision / 1000) -- as good as the time: see `nextSeq`
+end
+
+function settings.rememberRequest(key, request, revision)
+  call('ZADD', P .. 'setting-requests', settings.whole(revision), key .. '\0' .. request)
+  if call('ZCARD', P .. 'setting-requests') > settings.REQUESTS_MAX then call('ZPOPMIN', P .. 'setting-requests') end
+end
+
+-- The revision of the last change of a key, deletions too. Of one that is not there, and of which nothing is known, the last that it may have had.
+function settings.changed(meta, key, record)
+  if record then return record[1] end
+  return tonumber(call('ZSCORE', P .. 'setting-deleted', key)) or math.max(meta.gone, meta.asserted)
 end
 
 function settings.history(key)
@@ -84,6 +106,7 @@ function settings.remove(meta, key, revision)
   call('ZADD', P .. 'setting-deleted', settings.whole(revision), key)
   if call('ZCARD', P .. 'setting-deleted') <= settings.DELETED_MAX then return end
   local forgotten = call('ZPOPMIN', P .. 'setting-deleted')
+  meta.gone = math.max(meta.gone, tonumber(forgotten[2]))
   call('HDEL', P .. 'setting-history', forgotten[1])
 end
 
@@ -114,6 +137,7 @@ function settings.change(meta, key, value, author, request)
     settings.remove(meta, key, revision)
   end
   settings.remember(key, settings.history(key), {revision, value and #value > settings.HISTORY_VALUE_BYTES or value, NOW, author, request})
+  settings.rememberRequest(key, request, revision)
   local change = {revision, before, key, value, NOW, author, request}
   settings.log(meta, change)
   meta.rev = revision
