@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
 import { slotOf } from '../../server/src/redis/slots.js';
 import { eventually } from './eventually.js';
 import { freePort } from './ports.js';
 import { startRedis, type TestRedis } from './redis.js';
+import { findRedisCommandLine } from './redis-private.js';
 
 const SLOTS = 16_384;
 const START_TIMEOUT_MS = 30_000;
@@ -35,11 +38,12 @@ export class TestCluster {
     return Math.floor((slot * this.masters.length) / SLOTS);
   }
 
-  /** A namespace that no other test uses, whose slot this master has. */
-  namespaceAt(master: number): string {
+  /** A namespace that no other test uses, whose slot this master has, one of its first so many if that is said. */
+  namespaceAt(master: number, among = SLOTS): string {
     while (true) {
       const namespace = `test-${Math.random().toString(36).slice(2)}`;
-      if (this.masterOf(slotOfNamespace(namespace)) === master) return namespace;
+      const slot = slotOfNamespace(namespace);
+      if (this.masterOf(slot) === master && slot < firstSlot(master, this.masters.length) + among) return namespace;
     }
   }
 
@@ -67,6 +71,18 @@ export class TestCluster {
   async closeSlot(slot: number, to: TestNode): Promise<void> {
     for (const { client } of [to, ...this.masters.filter((node) => node !== to)])
       await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
+  }
+
+  /** Moves the first slots of a master by the tool that everybody uses, one slot after the other. */
+  async reshard(count: number, from: TestNode, to: TestNode): Promise<void> {
+    const args = ['--cluster-from', from.id, '--cluster-to', to.id, '--cluster-slots', String(count), '--cluster-yes'];
+    await promisify(execFile)(findRedisCommandLine(), ['--cluster', 'reshard', `${from.redis.host}:${from.redis.port}`, ...args]);
+  }
+
+  /** Makes the replica the master, in agreement with the master: both live on. */
+  async switchOver(master: number): Promise<void> {
+    await (this.replicas[master] as TestNode).client.call('CLUSTER', 'FAILOVER');
+    await this.whenReplaced(master);
   }
 
   /** As `redis-cli --cluster reshard` does it, so many keys at a time and with a pause after each. */

@@ -8,6 +8,7 @@ import { plainEnv, startProcess, type TestProcess } from './process.js';
 import type { RedisBackend } from './redis-backend.js';
 
 const PROGRAMS = ['redis-server', 'valkey-server'];
+const COMMAND_LINES = ['redis-cli', 'valkey-cli'];
 
 /** A redis-server (or valkey-server) of this machine, as a child process without a disk. */
 export async function createPrivateRedis(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<RedisBackend> {
@@ -35,9 +36,18 @@ export async function createPrivateRedis(args: readonly string[], env: Readonly<
 }
 
 export function findRedisProgram(): string {
+  return find(PROGRAMS, '`npm test` installs one');
+}
+
+/** The command line of Redis or Valkey, which comes with the server, or in a package beside it (Debian: redis-tools). */
+export function findRedisCommandLine(): string {
+  return find(COMMAND_LINES, 'install redis-tools, or what comes with your redis-server');
+}
+
+function find(programs: readonly string[], cure: string): string {
   const dirs = (process.env.PATH ?? '').split(delimiter);
-  const program = PROGRAMS.flatMap((name) => dirs.map((dir) => join(dir, name))).find((file) => existsSync(file));
-  if (program === undefined) throw new Error(`neither ${PROGRAMS.join(' nor ')} is on the PATH; \`npm test\` installs one`);
+  const program = programs.flatMap((name) => dirs.map((dir) => join(dir, name))).find((file) => existsSync(file));
+  if (program === undefined) throw new Error(`neither ${programs.join(' nor ')} is on the PATH; ${cure}`);
   return program;
 }
 
