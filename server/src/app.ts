@@ -17,7 +17,7 @@ import { ServiceDefinition as EvaluationV1Definition } from './gen/flagd/evaluat
 import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluation/v2/evaluation.js';
 import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
 import { CacheServiceDefinition } from './gen/stafett/v1/cache.js';
-import { EventServiceDefinition } from './gen/stafett/v1/event.js';
+import { EventServiceDefinition, type SubscribeRequest, type SubscribeResponse } from './gen/stafett/v1/event.js';
 import { InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { LockServiceDefinition, type PipelineRequest, type PipelineResponse } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
@@ -129,7 +129,8 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
   const flags = { flags: new Flags(settings, logger), flagdNamespace: config.flagdNamespace };
 
   const channels = new ChannelsByNamespace({ engine, subscriber, registry, ...config, historyRules: config.historyRules ?? [] });
-  const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config });
+  const streams = new DirectStreams<SubscribeRequest, SubscribeResponse>(`/${EventServiceDefinition.fullName}/Subscribe`, registry);
+  const events = createEventService({ channels: (namespace) => channels.of(namespace), limits: config, streams });
   const peers = new Peers({ serverId: engine.serverId, masters, logger });
   const instances = createInstanceService({ ...config, engine, peers, registry });
 
@@ -143,7 +144,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
     const warnings = missingMasters(masters);
     return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
   };
-  const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping, direct: pipelines }, [
+  const rpc = new RpcServer({ logger, registry, maxMessageBytes: config.maxMessageBytes, stopping, direct: [pipelines, streams] }, [
     service(SessionServiceDefinition, sessions),
     service(LockServiceDefinition, locks),
     service(EventServiceDefinition, events),

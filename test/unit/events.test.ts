@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { parseConfig } from '../../server/src/config/config.js';
+import { toResponse } from '../../server/src/events/encoded-events.js';
 import { parseEventId, toEventId } from '../../server/src/events/event-id.js';
 import { covers, depthOf, feedsOf, patternOf } from '../../server/src/events/feed-names.js';
 import { policyFor } from '../../server/src/events/history-policy.js';
 import { OutboundQueue } from '../../server/src/events/outbound-queue.js';
+import { toEvent } from '../../server/src/events/publication.js';
+import { SubscribeResponse, type SubscriptionEvent } from '../../server/src/gen/stafett/v1/event.js';
+import { ENCODED } from '../../server/src/rpc/strict-decoding.js';
 
 describe('feeds', () => {
   test.each([
@@ -25,6 +29,26 @@ describe('feeds', () => {
     expect(covers('case/*', 'case')).toBe(false);
     expect(covers('*', '$cache/a')).toBe(false);
     expect(patternOf('a[b]?\\*/*')).toBe('a\\[b\\]\\?\\\\\\*/*');
+  });
+});
+
+describe('messages to subscribers', () => {
+  const event = (n: number): SubscriptionEvent =>
+    toEvent('a', { channel: 'a', epoch: 'e', offset: n, before: [n - 1], time: 1_700_000_000_123, key: 'ø', data: `"${n}"` });
+  const bytesOf = (events: SubscriptionEvent[]) => (toResponse(events) as { [ENCODED]?: Uint8Array })[ENCODED] as Uint8Array;
+
+  test.each([1, 2, 5])('of %i events are what the codec makes of them', (count) => {
+    const events = Array.from({ length: count }, (_, i) => event(i + 1));
+    expect(SubscribeResponse.decode(bytesOf(events))).toEqual({ events });
+    expect([...bytesOf(events)]).toEqual([...SubscribeResponse.encode({ events }).finish()]);
+  });
+
+  test('are encoded once for all who are told the same', () => {
+    const [one, two, three] = [event(1), event(2), event(3)];
+    expect(bytesOf([one])).toBe(bytesOf([one]));
+    expect(bytesOf([one, two])).toBe(bytesOf([one, two]));
+    expect(SubscribeResponse.decode(bytesOf([one, three])).events).toEqual([one, three]);
+    expect(SubscribeResponse.decode(bytesOf([one, two, three])).events).toEqual([one, two, three]);
   });
 });
 

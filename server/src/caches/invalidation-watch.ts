@@ -75,15 +75,14 @@ export class InvalidationWatch {
   /** What is published waits in the subscription, which has its limit, until the reader has taken what it got before. */
   async #pump(subscription: Subscription): Promise<void> {
     try {
-      for await (const events of subscription.events()) {
+      await subscription.deliver((events) => {
         for (const event of events) this.#on(event);
         this.#settle();
-        if (this.#ended) return;
-        await new Promise<void>((resolve) => {
+        return new Promise<void>((resolve) => {
           this.#drained = resolve;
           this.#wake();
         });
-      }
+      });
       this.#end();
     } catch (error) {
       this.#end(error as Error);

@@ -7,11 +7,14 @@ import type {
   GetHistoryResponse,
   PresenceMember,
   SubscribeRequest,
+  SubscribeResponse,
 } from '../gen/stafett/v1/event.js';
+import type { DirectStream, DirectStreams } from '../rpc/direct-streams.js';
 import { invalidField } from '../rpc/errors.js';
 import { checkPageSize, checkPageToken, isId, toDuration, toPageToken } from '../rpc/fields.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import type { Channels, Published } from './channels.js';
+import { toResponse } from './encoded-events.js';
 import {
   checkQueueBytes,
   type PublicationLimits,
@@ -30,23 +33,27 @@ export interface EventServiceOptions {
   /** The channels of a namespace. */
   readonly channels: (namespace: string) => Channels;
   readonly limits: PublicationLimits & { readonly maxSubscriberBytes: number };
+  /** What carries the messages to subscribers. */
+  readonly streams: DirectStreams<SubscribeRequest, SubscribeResponse>;
 }
 
 type Context = CallContext & { namespace: string };
 
-export function createEventService({ channels, limits }: EventServiceOptions): EventServiceImplementation<{ namespace: string }> {
+export function createEventService(options: EventServiceOptions): EventServiceImplementation<{ namespace: string }> {
+  const { channels, limits, streams } = options;
   return {
     async publish(request, { namespace }) {
-      return toResponse(await channels(namespace).publish(planPublication(request, limits)));
+      return toPublished(await channels(namespace).publish(planPublication(request, limits)));
     },
 
     async publishBatch({ publications }, { namespace }) {
       const published = await channels(namespace).publishBatch(planBatch(publications, limits));
-      return { publications: published.map(toResponse) };
+      return { publications: published.map(toPublished) };
     },
 
-    subscribe(request, context) {
-      return subscribe(channels(context.namespace), request, context, limits.maxSubscriberBytes);
+    // biome-ignore lint/correctness/useYield: what it tells goes straight to its stream
+    async *subscribe(request, context) {
+      await subscribe(channels(context.namespace), request, context, streams.of(context), limits.maxSubscriberBytes);
     },
 
     async getHistory(request, { namespace }) {
@@ -61,11 +68,19 @@ export function createEventService({ channels, limits }: EventServiceOptions): E
   };
 }
 
-function toResponse({ position, duplicate }: Published) {
+function toPublished({ position, duplicate }: Published) {
   return { position: position && toPosition(position), duplicate };
 }
 
-async function* subscribe(channels: Channels, request: SubscribeRequest, { signal }: Context, queueBytesMax: number) {
+type Stream = DirectStream<SubscribeRequest, SubscribeResponse>;
+
+async function subscribe(
+  channels: Channels,
+  request: SubscribeRequest,
+  { signal }: Context,
+  stream: Stream,
+  queueBytesMax: number,
+): Promise<void> {
   const feeds = planFeeds('channels', request.channels);
   const slowPolicy = planPolicy(request.slowPolicy);
   const bytesMax = checkQueueBytes(request.queueBytesMax, queueBytesMax);
@@ -78,11 +93,28 @@ async function* subscribe(channels: Channels, request: SubscribeRequest, { signa
     if (request.present) await appear(channels, subscription, request, leaving);
     if (request.watchPresence) watchPresence(channels, subscription, request, leaving);
     if (signal.aborted) return;
-    for await (const events of subscription.events()) yield { events };
+    await tell(subscription, stream, signal);
   } finally {
     signal.removeEventListener('abort', stop);
     channels.unsubscribe(subscription);
     for (const leave of leaving) leave();
+  }
+}
+
+/** Writes all that it has to be told, as fast as the transport takes it. */
+async function tell(subscription: Subscription, stream: Stream, signal: AbortSignal): Promise<void> {
+  let makeRoom = () => {};
+  const onRoom = () => makeRoom();
+  stream.openToTell(onRoom);
+  signal.addEventListener('abort', onRoom); // the transport of a call that is over says nothing more
+  const room = () =>
+    new Promise<void>((resolve) => {
+      makeRoom = resolve;
+    });
+  try {
+    await subscription.deliver((events) => (stream.send(toResponse(events)) || signal.aborted ? undefined : room()));
+  } finally {
+    signal.removeEventListener('abort', onRoom);
   }
 }
 

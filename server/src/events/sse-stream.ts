@@ -33,10 +33,10 @@ export class SseStream {
       this.#subscription.end();
     });
     try {
-      for await (const events of this.#subscription.events()) {
-        if (gone.signal.aborted) return;
-        if (!this.#response.write(events.map((event) => this.#format(event)).join(''))) await this.#drained(gone.signal);
-      }
+      await this.#subscription.deliver((events) => {
+        const text = events.map((event) => this.#format(event)).join('');
+        return gone.signal.aborted || this.#response.write(text) ? undefined : this.#drained(gone.signal);
+      });
     } finally {
       clearInterval(heartbeat);
     }

@@ -78,11 +78,15 @@ export class Subscription implements MemberSink {
     this.#tellRoom();
   }
 
-  /** What it has to be told, in pieces, until it ends. Only one may read. */
-  async *events(): AsyncGenerator<SubscriptionEvent[], void, undefined> {
+  /**
+   * Hands over what it has to be told, in pieces, until it ends. Only one may read.
+   * @param tell may return a promise: nothing more is handed over until it resolves.
+   */
+  async deliver(tell: (events: SubscriptionEvent[]) => Promise<void> | undefined): Promise<void> {
     while (true) {
       while (!this.#queue.isEmpty) {
-        yield this.#take();
+        const busy = tell(this.#take());
+        if (busy) await busy;
         this.#tellRoom();
       }
       if (this.#failure) throw this.#failure;

@@ -12,9 +12,9 @@ const UNSENT_MAX = 4;
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
 /**
- * The messages of one call in both directions, past nice-grpc: each of its layers is an async generator, which
- * costs each message something (docs/decisions/012). The call itself begins and ends as any other, with all
- * middlewares; its handler sees the end of the input, but none of the messages.
+ * The messages of one call, past nice-grpc: each of its layers is an async generator, which costs each message something
+ * (docs/decisions/013). The call itself begins and ends as any other, with all middlewares. If it goes in both directions its handler
+ * sees the end of the input, but none of the messages.
  */
 export class DirectStream<Request, Response> {
   readonly #call: ServerInterceptingCallInterface;
@@ -40,6 +40,11 @@ export class DirectStream<Request, Response> {
   open(onMessage: (request: Request) => Promise<void> | undefined, onError: (error: Error) => void, onRoom: () => void): void {
     this.#onMessage = onMessage;
     this.#onError = onError;
+    this.#onRoom = onRoom;
+  }
+
+  /** Instead of `open`, of a call that takes one request and only tells. */
+  openToTell(onRoom: () => void): void {
     this.#onRoom = onRoom;
   }
 
@@ -88,12 +93,8 @@ export class DirectStreams<Request, Response> {
     const stream = new DirectStream<Request, Response>(call, this.#path, this.#counts);
     const id = String(++this.#lastId);
     this.#streams.set(id, stream);
-    return new DirectCall(
-      call,
-      id,
-      (message) => stream.receive(message as Request),
-      () => this.#streams.delete(id),
-    );
+    const receive = (message: unknown) => stream.receive(message as Request);
+    return new DirectCall(call, id, method.requestStream ? receive : undefined, () => this.#streams.delete(id));
   };
 
   /** The stream of the handler's call. */
@@ -104,12 +105,12 @@ export class DirectStreams<Request, Response> {
   }
 }
 
-/** A call whose messages go another way than up. */
+/** A call whose messages go another way than up; the request of one that only tells goes up. */
 class DirectCall extends ServerInterceptingCall {
   constructor(
     readonly call: ServerInterceptingCallInterface,
     readonly id: string,
-    readonly onMessage: (message: unknown) => void,
+    readonly onMessage: ((message: unknown) => void) | undefined,
     readonly onEnd: () => void,
   ) {
     super(call);
@@ -121,7 +122,7 @@ class DirectCall extends ServerInterceptingCall {
         metadata.set(METADATA_KEY, this.id);
         listener.onReceiveMetadata(metadata);
       },
-      onReceiveMessage: this.onMessage,
+      onReceiveMessage: this.onMessage ?? ((message) => listener.onReceiveMessage(message)),
       onReceiveHalfClose: () => listener.onReceiveHalfClose(),
       onCancel: () => {
         this.onEnd();

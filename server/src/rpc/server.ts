@@ -17,8 +17,8 @@ export interface RpcServerOptions {
   readonly registry: Registry;
   readonly maxMessageBytes: number;
   readonly stopping: Stopping;
-  /** Of the method whose messages go past the middlewares. */
-  readonly direct?: Pick<DirectStreams<never, never>, 'interceptor'>;
+  /** Of the methods whose messages go past the middlewares. */
+  readonly direct?: readonly Pick<DirectStreams<never, never>, 'interceptor'>[];
 }
 
 interface Service {
@@ -91,9 +91,9 @@ export class RpcServer {
   }
 }
 
-function channelOptions({ maxMessageBytes, direct }: RpcServerOptions) {
+function channelOptions({ maxMessageBytes, direct = [] }: RpcServerOptions) {
   return {
-    interceptors: direct ? [direct.interceptor] : [],
+    interceptors: direct.map(({ interceptor }) => interceptor),
     'grpc.max_receive_message_length': maxMessageBytes,
     // Answers are bounded by page sizes and batch sizes; a list of big locks may still exceed the limit for requests.
     'grpc.max_send_message_length': -1,

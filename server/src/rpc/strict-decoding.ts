@@ -28,6 +28,9 @@ import { invalidField, type StafettError } from './errors.js';
 /** A message of a stream may have this: told when the transport takes it, which is when those before it have left. */
 export const TAKEN = Symbol('taken');
 
+/** A message of a stream may have this: its bytes, which are sent instead of it. */
+export const ENCODED = Symbol('encoded');
+
 interface Codec {
   decode(input: BinaryReader | Uint8Array, length?: number): unknown;
 }
@@ -64,8 +67,9 @@ export function strictDefinition<Definition extends TsProtoServiceDefinition>(
     const { requestType, responseType } = method;
     // What our streams send is complete, and needs no copy that fills in what is missing.
     const encode = (value: unknown) => {
-      (value as { [TAKEN]?: () => void })[TAKEN]?.();
-      return responseType.encode(value).finish();
+      const { [TAKEN]: onTaken, [ENCODED]: bytes } = value as { [TAKEN]?: () => void; [ENCODED]?: Uint8Array };
+      onTaken?.();
+      return bytes ?? responseType.encode(value).finish();
     };
     const strictMethod = {
       path: `/${definition.fullName}/${method.name}`,

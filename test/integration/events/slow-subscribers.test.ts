@@ -84,7 +84,7 @@ describe('a subscriber that does not read', () => {
     await publish('fast', 1_000, 1_500);
     expect(await metric(server, 'stafett_publications_dropped_total')).toBeGreaterThan(dropped);
     expect(await metric(server, 'stafett_subscriber_queue_bytes')).toBeLessThanOrEqual(count * QUEUE_BYTES_MAX);
-    // 6 MB for each of the 20 would be 120 MB. What gRPC holds besides are some 16 messages of 16 kB for each stream, and its windows.
+    // 6 MB for each of the 20 would be 120 MB. What gRPC holds besides are 4 messages of 16 kB for each stream, and its windows.
     const grown = (await metric(server, 'process_resident_memory_bytes')) - before;
     expect(grown).toBeLessThan(100e6);
   });
@@ -92,8 +92,11 @@ describe('a subscriber that does not read', () => {
   test('does not slow down one that reads', async () => {
     await subscribe(SlowPolicy.DROP_OLDEST, 'kept');
     const reader = await follow(publisher, 'kept');
+    const sent = await metric(server, 'grpc_server_msg_sent_total');
     await publish('kept');
     expect(await reader.has(COUNT)).toHaveLength(COUNT);
+    // 3 events of 4 kB fit into a message.
+    expect((await metric(server, 'grpc_server_msg_sent_total')) - sent).toBeGreaterThanOrEqual(COUNT / 4);
   });
 });
 
