@@ -224,16 +224,39 @@ describe('a node that is cut off', () => {
 });
 
 describe('bad input', () => {
-  test('is refused with the field', async () => {
+  test('is refused with the field, and nobody is told anything', async () => {
     const { caches } = connectStub(stack.server, namespace);
+    const told: string[] = [];
+    async function* requests() {
+      yield { cache: 'a' };
+      await sleep(60_000, undefined, { ref: false });
+    }
+    const listen = async () => {
+      for await (const { news } of caches.watchInvalidations(requests())) {
+        told.push(news?.$case === 'invalidation' ? news.value.keys.join() : `${news?.$case}`);
+      }
+    };
+    listen().catch(() => {}); // by the end of the test
+    await eventually('the watch', () => told.length === 1);
     const wrong: [Parameters<typeof caches.invalidate>[0], string][] = [
       [{ cache: '', keys: ['a'] }, 'cache'],
       [{ cache: 'a*', keys: ['a'] }, 'cache'],
       [{ cache: 'x'.repeat(201), keys: ['a'] }, 'cache'],
+      [{ cache: 'a\0b', keys: ['a'] }, 'cache'],
       [{ cache: 'a' }, 'keys'],
       [{ cache: 'a', keys: [''] }, 'keys'],
       [{ cache: 'a', keys: Array.from({ length: 1_001 }, (_, i) => `${i}`) }, 'keys'],
+      [{ cache: 'a', keys: ['x'.repeat(1_025)] }, 'keys'],
+      [{ cache: 'a', keys: Array.from({ length: 900 }, (_, i) => `${i}`.padStart(100, '0')) }, 'keys'], // longer than a publication may be
+      [{ cache: 'a', prefixes: [''] }, 'prefixes'],
+      [{ cache: 'a', prefixes: ['ä'.repeat(513)] }, 'prefixes'],
       [{ cache: 'a', tags: ['x'.repeat(1_025)] }, 'tags'],
+      [{ cache: 'a', tags: [''] }, 'tags'],
+      [{ cache: 'a', value: '1' }, 'keys'],
+      [{ cache: 'a', all: true, value: '1' }, 'value'],
+      [{ cache: 'a', keys: ['a'], value: '' }, 'value'],
+      [{ cache: 'a', keys: ['a'], value: JSON.stringify('x'.repeat(65_536)) }, 'value'],
+      [{ cache: 'a', keys: ['a'], value: '1', valueTags: ['x'.repeat(1_025)] }, 'value_tags'],
       [{ cache: 'a', keys: ['a', 'b'], value: '1' }, 'value'],
       [{ cache: 'a', keys: ['a'], value: '{' }, 'value'],
       [{ cache: 'a', all: true, valueTags: ['x'] }, 'value_tags'],
@@ -243,6 +266,9 @@ describe('bad input', () => {
     for (const [request, field] of wrong) {
       expect(await refusal(caches.invalidate(request))).toMatchObject({ code: Status.INVALID_ARGUMENT, metadata: { field } });
     }
+    await caches.invalidate({ cache: 'a', keys: ['good'] });
+    await eventually('the one that is good', () => told.includes('good'));
+    expect(told).toEqual(['reset', 'good']);
     expect(() => one.caches.create('a', { max: 0, load: () => 1 })).toThrow(/max/);
     expect(() => one.caches.create('a*', { max: 1, load: () => 1 })).toThrow(/name/);
     expect(() => one.caches.create('a', { max: 1, staleness: 10, load: () => 1 })).toThrow(/staleness/);
@@ -261,7 +287,14 @@ describe('bad input', () => {
     expect(await refusal(watch([{ cache: '' }]))).toMatchObject({ metadata: { field: 'cache' } });
     expect(await refusal(watch([{ cache: 'a' }, { cache: 'b', sequence: 1n }]))).toMatchObject({ metadata: { field: 'cache' } });
     expect(await refusal(watch([{ cache: 'a' }, { sequence: 0n }]))).toMatchObject({ metadata: { field: 'sequence' } });
-    const since = { epoch: '!', offset: 0n };
-    expect(await refusal(watch([{ cache: 'a', since }]))).toMatchObject({ metadata: { field: 'since.epoch' } });
+    expect(await refusal(watch([{ cache: 'a', since: { epoch: '!', offset: 0n } }]))).toMatchObject({ metadata: { field: 'since.epoch' } });
+    const tooHigh = { epoch: 'x', offset: 2n ** 53n };
+    expect(await refusal(watch([{ cache: 'a', since: tooHigh }]))).toMatchObject({ metadata: { field: 'since.offset' } });
+    const { position } = await caches.invalidate({ cache: 'a', all: true });
+    const future = { epoch: position?.epoch ?? '', offset: 2n ** 53n - 1n };
+    expect(await refusal(watch([{ cache: 'a', since: future }]))).toMatchObject({
+      code: Status.OUT_OF_RANGE,
+      reason: 'POSITION_OUT_OF_RANGE',
+    });
   });
 });

@@ -1,19 +1,47 @@
 import { createChannel, createClient, Metadata } from 'nice-grpc';
 import { Status } from 'nice-grpc-common';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { EventServiceDefinition, type PublishRequest, type SubscribeRequest } from '../../../server/src/gen/stafett/v1/event.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  EventServiceDefinition,
+  type PublishRequest,
+  type SubscribeRequest,
+  type SubscriptionEvent,
+} from '../../../server/src/gen/stafett/v1/event.js';
 import { onCleanup } from '../../support/cleanup.js';
+import { eventually } from '../../support/eventually.js';
 import { RawClient } from '../../support/raw-client.js';
 import { startServer, type TestServer } from '../../support/stack.js';
 
 let server: TestServer;
 let client: RawClient;
+/** What a subscriber to everything is told. */
+const told: SubscriptionEvent['event'][] = [];
 
 beforeAll(async () => {
-  server = await startServer({ env: { STAFETT_MAX_HISTORY_SIZE: '100', STAFETT_MAX_HISTORY_AGE: '1m', STAFETT_MAX_SUBSCRIPTIONS: '2' } });
+  server = await startServer({ env: { STAFETT_MAX_HISTORY_SIZE: '100', STAFETT_MAX_HISTORY_AGE: '1m', STAFETT_MAX_SUBSCRIPTIONS: '3' } });
   client = new RawClient(server.grpcPort);
   onCleanup(() => client.close());
+  listen().catch(() => {}); // by the end of the server
+  await eventually('the subscription', () => told.length === 1);
 });
+
+/** Nothing was published, nobody was shown, nothing broke. */
+afterAll(async () => {
+  const channel = createChannel(server.address);
+  onCleanup(() => channel.close());
+  await createClient(EventServiceDefinition, channel).publish({ ...good, data: '"the first"' });
+  await eventually('the publication', () => told.length > 1);
+  expect(told.slice(1)).toMatchObject([{ $case: 'publication', value: { channel: 'a', data: '"the first"' } }]);
+  expect(await server.stop()).toEqual({ code: 0, signal: null });
+  expect(server.logs().filter(({ level }) => (level as number) >= 50)).toEqual([]);
+});
+
+async function listen(): Promise<void> {
+  const channel = createChannel(server.address);
+  onCleanup(() => channel.close());
+  const stream = createClient(EventServiceDefinition, channel).subscribe({ channels: [{ channel: '*' }] });
+  for await (const { events } of stream) told.push(...events.map(({ event }) => event));
+}
 
 type Method = keyof typeof EventServiceDefinition.methods;
 
@@ -39,10 +67,12 @@ const PUBLICATIONS: [string, Partial<PublishRequest>, string][] = [
   ['much data', { data: JSON.stringify('x'.repeat(65_536)) }, 'data'],
   ['a long key', { key: 'x'.repeat(257) }, 'key'],
   ['an idempotency key with a space', { idempotencyKey: 'a b' }, 'idempotency_key'],
+  ['a long idempotency key', { idempotencyKey: 'x'.repeat(65) }, 'idempotency_key'],
   ['a history of nothing', { history: { size: 0, age: duration(10) } }, 'history.size'],
   ['a long history', { history: { size: 101, age: duration(10) } }, 'history.size'],
   ['a history without an age', { history: { size: 10, age: undefined } }, 'history.age'],
   ['a short history', { history: { size: 10, age: duration(0) } }, 'history.age'],
+  ['a history with an age that is none', { history: { size: 10, age: { seconds: 1n, nanos: -1 } } }, 'history.age'],
   ['an old history', { history: { size: 10, age: duration(61) } }, 'history.age'],
 ];
 
@@ -76,6 +106,9 @@ describe('PublishBatch refuses', () => {
 const position = { epoch: 'x', offset: 1n };
 const SUBSCRIPTIONS: [string, Partial<SubscribeRequest>, string][] = [
   ['no channel', { channels: [] }, 'channels'],
+  ['a channel without a name', { channels: [{ channel: '', since: undefined }] }, 'channels[0].channel'],
+  ['a channel with U+0000', { channels: [{ channel: 'a\0b', since: undefined }] }, 'channels[0].channel'],
+  ['a long channel', { channels: [{ channel: 'ä'.repeat(129), since: undefined }] }, 'channels[0].channel'],
   ['too many channels', { channels: Array.from({ length: 257 }, (_, i) => ({ channel: `${i}`, since: undefined })) }, 'channels'],
   [
     'a channel twice',
@@ -119,6 +152,18 @@ describe('Subscribe refuses', () => {
     }
   });
 
+  test('a position from the future', async () => {
+    const [epoch] = told.flatMap((event) => (event?.$case === 'subscribed' ? [event.value.position?.epoch] : []));
+    const since = { epoch, offset: 2n ** 53n - 1n };
+    for (const [method, request] of [
+      ['subscribe', { channels: [{ channel: 'a', since }] }],
+      ['getHistory', { channel: 'a', since }],
+    ] as const) {
+      const [status, reason] = await refused(method, request);
+      expect([status, reason]).toEqual(['OUT_OF_RANGE', 'POSITION_OUT_OF_RANGE']);
+    }
+  });
+
   test('more subscribers than the server may have', async () => {
     const channel = createChannel(server.address);
     onCleanup(() => channel.close());
@@ -131,13 +176,21 @@ describe('Subscribe refuses', () => {
 
 describe('GetHistory and GetPresence refuse', () => {
   test.each([
+    ['getHistory', { channel: '' }, 'channel'],
     ['getHistory', { channel: 'a/*' }, 'channel'],
+    ['getHistory', { channel: '$cache/a' }, 'channel'],
     ['getHistory', { channel: 'a', pageSize: -1 }, 'page_size'],
     ['getHistory', { channel: 'a', pageToken: 'x' }, 'page_token'],
     ['getHistory', { channel: 'a', pageToken: Buffer.from('a:b').toString('base64url') }, 'page_token'],
     ['getHistory', { channel: 'a', since: { epoch: '' } }, 'since.epoch'],
+    ['getPresence', { channel: '' }, 'channel'],
     ['getPresence', { channel: '*' }, 'channel'],
   ] as const)('%s %j', async (method, request, field) => {
     expect(await refused(method, request)).toEqual(['INVALID_ARGUMENT', 'INVALID_FIELD', { field }]);
+  });
+
+  test('an offset beyond all', async () => {
+    const request = { channel: 'a', since: { ...position, offset: 2n ** 53n } };
+    expect(await refused('getHistory', request)).toEqual(['INVALID_ARGUMENT', 'INVALID_FIELD', { field: 'since.offset' }]);
   });
 });
