@@ -18,12 +18,12 @@ import { ServiceDefinition as EvaluationV2Definition } from './gen/flagd/evaluat
 import { FlagSyncServiceDefinition } from './gen/flagd/sync/v1/sync.js';
 import { CacheServiceDefinition } from './gen/stafett/v1/cache.js';
 import { EventServiceDefinition, type SubscribeRequest, type SubscribeResponse } from './gen/stafett/v1/event.js';
-import { InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
 import { LockServiceDefinition, type PipelineRequest, type PipelineResponse } from './gen/stafett/v1/lock.js';
 import { ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { SettingServiceDefinition } from './gen/stafett/v1/setting.js';
 import { createHttpServer, type Readiness } from './http/server.js';
+import { ChunkedInstanceServiceDefinition } from './instances/chunk-codecs.js';
 import { addDownloads } from './instances/download.js';
 import { createInstanceService } from './instances/instance-service.js';
 import { Peers } from './instances/peers.js';
@@ -154,7 +154,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
     service(EvaluationV1Definition, createEvaluationV1(flags)),
     service(EvaluationV2Definition, createEvaluationV2(flags)),
     service(FlagSyncServiceDefinition, createFlagSyncService(flags)),
-    service(InstanceServiceDefinition, instances),
+    service(ChunkedInstanceServiceDefinition, instances),
   ]);
   const http = createHttpServer({
     logger,

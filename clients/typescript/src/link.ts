@@ -3,11 +3,12 @@ import { type Channel, ChannelCredentials, createChannel, createClientFactory, M
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import { type CacheServiceClient, CacheServiceDefinition } from './gen/stafett/v1/cache.js';
 import { type EventServiceClient, EventServiceDefinition } from './gen/stafett/v1/event.js';
-import { type InstanceServiceClient, InstanceServiceDefinition } from './gen/stafett/v1/instance.js';
+import type { InstanceServiceClient } from './gen/stafett/v1/instance.js';
 import { type LockServiceClient, LockServiceDefinition } from './gen/stafett/v1/lock.js';
 import { type ProcessServiceClient, ProcessServiceDefinition } from './gen/stafett/v1/process.js';
 import { type SessionServiceClient, SessionServiceDefinition } from './gen/stafett/v1/session.js';
 import { type SettingServiceClient, SettingServiceDefinition } from './gen/stafett/v1/setting.js';
+import { ChunkedInstanceServiceDefinition } from './instances/chunk-codecs.js';
 import type { Settings } from './options.js';
 import { openPipeline, type PipelineListener, type WriteRequest } from './pipeline-stream.js';
 import type { Target } from './resolving.js';
@@ -47,7 +48,7 @@ export class Link {
     this.locks = clients.create(LockServiceDefinition, this.#channel, { '*': { metadata } });
     this.events = clients.create(EventServiceDefinition, this.#channel, { '*': { metadata } });
     this.processes = clients.create(ProcessServiceDefinition, this.#channel, { '*': { metadata } });
-    this.instances = clients.create(InstanceServiceDefinition, this.#channel, { '*': { metadata } });
+    this.instances = clients.create(ChunkedInstanceServiceDefinition, this.#channel, { '*': { metadata } });
     this.#metadata = metadata;
     this.settings = clients.create(SettingServiceDefinition, this.#channel, { '*': { metadata } });
     this.caches = clients.create(CacheServiceDefinition, this.#channel, { '*': { metadata } });

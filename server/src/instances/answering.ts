@@ -4,14 +4,17 @@ import type { InstanceMetrics } from './instance-metrics.js';
 import { CALLS_MAX } from './limits.js';
 import { callTimeout, tooManyCalls } from './refusals.js';
 import type { CallPlan, RunningCall } from './running-call.js';
+import type { SpentChunks } from './spent-chunks.js';
 
 /** The calls that came in through this server. */
 export class Answering {
   readonly #metrics: InstanceMetrics;
+  readonly #spent: SpentChunks;
   #running = 0;
 
-  constructor(metrics: InstanceMetrics) {
+  constructor(metrics: InstanceMetrics, spent: SpentChunks) {
     this.#metrics = metrics;
+    this.#spent = spent;
   }
 
   /**
@@ -26,9 +29,9 @@ export class Answering {
     try {
       for await (const response of relay(await start(), plan, signal)) {
         const { event } = response;
-        if (event?.$case === 'chunk') this.#metrics.took(event.value.length);
         complete = event?.$case === 'finished';
         yield response;
+        if (event?.$case === 'chunk') this.#took(event.value.length);
       }
     } catch (error) {
       failure = error;
@@ -37,6 +40,11 @@ export class Answering {
       this.#running--;
       this.#metrics.ended(plan.name, performance.now() - beganAt, complete, failure);
     }
+  }
+
+  #took(bytes: number): void {
+    this.#metrics.took(bytes);
+    this.#spent.add(bytes);
   }
 
   #begin(): number {

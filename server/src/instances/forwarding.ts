@@ -4,12 +4,14 @@ import { instanceUnreachable } from './refusals.js';
 import type { Registry } from './registry.js';
 import { planCall } from './router.js';
 import type { RunningCall } from './running-call.js';
+import type { SpentChunks } from './spent-chunks.js';
 
 /** Answers a call that another server passes on: by an instance that is connected here, or not at all. */
 export async function* answerPeer(
   registry: Registry,
   requests: AsyncIterable<ForwardCallRequest>,
   signal: AbortSignal,
+  spent: SpentChunks,
 ): AsyncGenerator<CallInstanceResponse> {
   const iterator = requests[Symbol.asyncIterator]();
   const first = await iterator.next();
@@ -23,7 +25,10 @@ export async function* answerPeer(
   if (signal.aborted) onAbort();
   void readCredit(iterator, call);
   try {
-    yield* call.events();
+    for await (const response of call.events()) {
+      yield response;
+      if (response.event?.$case === 'chunk') spent.add(response.event.value.length);
+    }
   } finally {
     signal.removeEventListener('abort', onAbort);
     call.stop('the caller has enough');

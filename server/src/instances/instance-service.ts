@@ -27,6 +27,7 @@ import { checkFilter, checkRegistration, matches, toInstance } from './registrat
 import { Registry } from './registry.js';
 import { planCall, route } from './router.js';
 import { ServedInstance } from './served-instance.js';
+import { SpentChunks } from './spent-chunks.js';
 
 /** Pages of the engine that one page of a filtered list may take. */
 const PAGES_MAX = 10;
@@ -58,7 +59,8 @@ export function createInstanceService(options: InstanceServiceOptions): Instance
   const { engine: engines, peers } = options;
   const { serverId } = engines;
   const metrics = new InstanceMetrics(options.registry);
-  const answering = new Answering(metrics);
+  const spent = new SpentChunks();
+  const answering = new Answering(metrics, spent);
   const known = new Map<string, Namespace>();
   const of = (namespace: string) => known.get(namespace) ?? open(engines.namespace(namespace), peers, known);
 
@@ -99,7 +101,7 @@ export function createInstanceService(options: InstanceServiceOptions): Instance
 
     forwardCall(requests, { namespace, metadata, signal }) {
       if (!peers.isPeer(metadata.get(PEER_HEADER))) throw notAPeer();
-      return answerPeer(of(namespace).registry, requests, signal);
+      return answerPeer(of(namespace).registry, requests, signal, spent);
     },
   };
 }

@@ -2,11 +2,12 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Channel, ChannelCredentials, createChannel, createClientFactory } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
 import type { Logger } from 'pino';
-import { type InstanceServiceClient, InstanceServiceDefinition } from '../gen/stafett/v1/instance.js';
+import type { InstanceServiceClient } from '../gen/stafett/v1/instance.js';
 import type { RedisConnection } from '../redis/connection.js';
 import { peerKey } from '../redis/keys.js';
 import type { Masters } from '../redis/masters.js';
 import { slotOf } from '../redis/slots.js';
+import { ChunkedInstanceServiceDefinition } from './chunk-codecs.js';
 
 /** How long what a server published of itself outlives it, and how often it is renewed, ms. */
 const PUBLISHED_MS = 10_000;
@@ -123,7 +124,7 @@ function open(address: string, secret: string, logger: Logger): Opened {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_reconnect_backoff_ms': 500,
   });
-  const client = createClientFactory().use(errorDetailsClientMiddleware).create(InstanceServiceDefinition, channel);
+  const client = createClientFactory().use(errorDetailsClientMiddleware).create(ChunkedInstanceServiceDefinition, channel);
   return { client, secret, logger, channel, usedAt: 0 };
 }
 
