@@ -1,6 +1,7 @@
 // npm run chaos: a small world of servers, clients and a Redis, hurt at random for as long as you like.
 import { parseArgs } from 'node:util';
 import { build } from './lib/build.mjs';
+import { useChosenRedis } from './lib/chosen-redis.mjs';
 import { becomeProgram } from './lib/forward-signals.mjs';
 import { installPackages } from './lib/prerequisites.mjs';
 import { bin } from './lib/project.mjs';
@@ -28,6 +29,7 @@ await runMain(async () => {
   const { minutes, runs, seed, faults, help } = readOptions();
   if (help) return void process.stdout.write(`${USAGE}\n`);
   await installPackages();
+  useChosenRedis();
   await ensureRedis();
   await build();
   const env = {
