@@ -12,7 +12,9 @@ const USAGE = `npm run chaos -- [options]
   --minutes M      how long each run hurts (default 1)
   --runs N         runs, each with the seed after the last one's (default 1)
   --seed N         of the first run; the same seed draws the same faults (default: random)
-  --faults a,b     only these (default: all; they are named in test/chaos/faults.ts)
+  --redis KIND     what keeps the servers' state: single, sentinel (a master, a replica and a sentinel) or cluster (three
+                   masters, each with a replica) (default single)
+  --faults a,b     only these (default: all that the kind of Redis can suffer; they are named in test/chaos/faults.ts)
   --help
 
 It prints the seed, the faults, what was done, what was violated, and how long recovery took. Exit status 1: a violation.`;
@@ -21,12 +23,13 @@ const OPTIONS = {
   minutes: { type: 'string', default: '1' },
   runs: { type: 'string', default: '1' },
   seed: { type: 'string' },
+  redis: { type: 'string', default: 'single' },
   faults: { type: 'string' },
   help: { type: 'boolean' },
 };
 
 await runMain(async () => {
-  const { minutes, runs, seed, faults, help } = readOptions();
+  const { minutes, runs, seed, redis, faults, help } = readOptions();
   if (help) return void process.stdout.write(`${USAGE}\n`);
   await installPackages();
   useChosenRedis();
@@ -37,6 +40,7 @@ await runMain(async () => {
     STAFETT_TEST_REDIS: 'private',
     STAFETT_CHAOS_SECONDS: String(Math.max(31, positive('minutes', minutes) * 60)),
     STAFETT_CHAOS_RUNS: String(positive('runs', runs)),
+    STAFETT_CHAOS_REDIS: oneOf('redis', redis, ['single', 'sentinel', 'cluster']),
     ...(seed !== undefined && { STAFETT_TEST_SEED: String(positive('seed', seed)) }),
     ...(faults !== undefined && { STAFETT_CHAOS_FAULTS: faults }),
   };
@@ -55,4 +59,9 @@ function positive(name, text) {
   const number = Number(text);
   if (!(number > 0)) throw new Stop(`--${name} must be a number above 0, and is '${text}'\n\n${USAGE}`);
   return number;
+}
+
+function oneOf(name, text, values) {
+  if (!values.includes(text)) throw new Stop(`--${name} must be one of ${values.join(', ')}, and is '${text}'\n\n${USAGE}`);
+  return text;
 }

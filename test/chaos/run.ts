@@ -4,14 +4,17 @@ import { Rng } from '../support/rng.js';
 import { showStaleReads, startCaches } from './caches.js';
 import { findViolations } from './checker.js';
 import { monotonicUs, type Told } from './events.js';
-import { ENDS_SERVERS, FAULTS, possibleFaults } from './faults.js';
+import { ENDS_SERVERS, FAULTS, faultsOf, possibleFaults } from './faults.js';
 import { findBehind, findGaps, findSettingsThatWentBack } from './news-checker.js';
 import { findOverlapsInRedisTime, findOvertakings } from './order.js';
+import type { SiteKind } from './site.js';
 import { World } from './world.js';
 
 export interface ChaosOptions {
   readonly seed: number;
   readonly seconds: number;
+  /** What keeps the servers' state. Default: a single one. */
+  readonly redis?: SiteKind;
   /** Names of FAULTS. Default: all. */
   readonly faults?: readonly string[];
   /** All of them at once, instead of one or two at random. */
@@ -59,6 +62,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const {
     seed,
     seconds,
+    redis = 'single',
     servers = 2,
     clients = 4,
     lanes = 3,
@@ -70,11 +74,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     progress = () => {},
     dist,
   } = options;
-  const unknown = (options.faults ?? []).filter((name) => !(name in FAULTS));
-  if (unknown.length > 0) throw new Error(`no such fault: ${unknown.join(', ')}; there are ${Object.keys(FAULTS).join(', ')}`);
+  const possible = faultsOf(redis);
+  const unknown = (options.faults ?? []).filter((name) => !possible.includes(name));
+  if (unknown.length > 0) throw new Error(`no such fault: ${unknown.join(', ')}; there are ${possible.join(', ')}`);
   const rng = new Rng(seed);
   const world = await World.start({
     rng: rng.fork(),
+    redis,
     servers,
     clients,
     lanes,

@@ -10,11 +10,14 @@ import type { Rng } from '../support/rng.js';
 import { startServer, type TestServer } from '../support/stack.js';
 import { connectStub, freshNamespace } from '../support/stub-stack.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { ClusterSite } from './cluster-site.js';
 import { type ChaosEvent, monotonicUs, type Told } from './events.js';
 import { Observer } from './observer.js';
 import type { Era } from './order.js';
 import { Register } from './register.js';
+import { SentinelSite } from './sentinel-site.js';
 import { NAMES } from './settings.js';
+import { SingleSite, type Site, type SiteKind } from './site.js';
 
 const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
 /** Until everybody has heard of the end of a grace period. */
@@ -22,6 +25,7 @@ const GRACE_MARGIN_MS = 1_000;
 
 export interface WorldOptions {
   readonly rng: Rng;
+  readonly redis: SiteKind;
   readonly servers: number;
   readonly clients: number;
   readonly lanes: number;
@@ -57,27 +61,25 @@ export class World {
   /** When Redis forgot while servers were ended: what only those knew may be lost. */
   readonly losses: Era[] = [];
   readonly observer: Observer;
-  readonly namespace = freshNamespace();
   #started = 0;
   #redisFaults: Promise<unknown> = Promise.resolve();
 
   private constructor(
     readonly options: WorldOptions,
-    /** The master, another one after a fail-over. */
-    public redis: TestRedis,
-    /** Between servers and Redis. */
-    readonly back: TcpProxy,
+    readonly namespace: string,
+    /** Where the servers keep their state. */
+    readonly site: Site,
     readonly store: TestRedis,
-    /** Of the hosts of Redis. */
+    /** Of the host of a single Redis. */
     readonly clock: FakeClock | undefined,
   ) {
     this.observer = new Observer(this.servers, this.namespace, options.rng.fork());
   }
 
   static async start(options: WorldOptions): Promise<World> {
-    const clock = createFakeClock();
-    const [redis, store] = [await startRedis({ kind: 'private', env: clock?.env ?? {} }), await startRedis()];
-    const world = new World(options, redis, await startTcpProxy({ port: redis.port }), store, clock);
+    const namespace = freshNamespace();
+    const clock = options.redis === 'single' ? createFakeClock() : undefined;
+    const world = new World(options, namespace, await startSite(options.redis, namespace, clock), await startRedis(), clock);
     for (let i = 0; i < options.servers; i++) {
       const running = await world.startServer();
       world.servers.push({ running, front: await startTcpProxy({ port: running.grpcPort }) });
@@ -85,11 +87,6 @@ export class World {
     await Promise.all(Array.from({ length: options.clients }, (_, i) => world.startClient(i)));
     void world.observer.run();
     return world;
-  }
-
-  /** One that has no data yet, on the same clock. */
-  startAnotherRedis(): Promise<TestRedis> {
-    return startRedis({ kind: 'private', env: this.clock?.env ?? {} });
   }
 
   /** What is done to the process of Redis is done one after the other. */
@@ -110,7 +107,7 @@ export class World {
   /** At the address of the one before, if there was one. */
   startServer(before?: TestServer): Promise<TestServer> {
     return startServer({
-      redis: `redis://127.0.0.1:${this.back.port}`,
+      redis: this.site.url,
       env: { STAFETT_MAX_TTL: `${this.options.ttlMs}ms`, STAFETT_DRAIN_TIMEOUT: '3s', STAFETT_REDIS_IS_NEW: 'false' },
       ...(this.options.dist !== undefined && { dist: this.options.dist }),
       ...(before && { grpcPort: before.grpcPort, httpPort: before.httpPort }),
@@ -174,4 +171,9 @@ export class World {
     const lost = await Promise.all(NAMES.map((name) => new Register(store, `${kind}:${name}`).lostUpdates()));
     return lost.reduce((sum, each) => sum + each, 0);
   }
+}
+
+function startSite(kind: SiteKind, namespace: string, clock: FakeClock | undefined): Promise<Site> {
+  if (kind === 'cluster') return ClusterSite.start(namespace);
+  return kind === 'sentinel' ? SentinelSite.start() : SingleSite.start(clock?.env ?? {});
 }

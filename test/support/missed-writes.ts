@@ -1,13 +1,20 @@
 import type { TestRedis } from './redis.js';
 
+/** From now on its replicas get nothing of this master any more, as if the network between them were cut. Until it is started again. */
+export async function cutReplication(master: TestRedis): Promise<void> {
+  const client = master.client();
+  await client.call('ACL', 'SETUSER', 'default', '-psync', '-sync');
+  await client.call('CLIENT', 'KILL', 'TYPE', 'replica');
+  client.disconnect();
+}
+
 /**
- * From now on the replica gets nothing of its master any more, as if the network between them were cut.
- * @returns what tells how many bytes of the replication it missed.
+ * `cutReplication`.
+ * @returns what tells how many bytes of it this replica missed.
  */
 export async function missWrites(master: TestRedis, replica: TestRedis): Promise<() => Promise<number>> {
+  await cutReplication(master);
   const [from, to] = [master.client(), replica.client()];
-  await from.call('ACL', 'SETUSER', 'default', '-psync', '-sync');
-  await from.call('CLIENT', 'KILL', 'TYPE', 'replica');
   return async () => offsetIn(await from.info('replication')) - offsetIn(await to.info('replication'));
 }
 

@@ -6,6 +6,7 @@ import { eventually } from './eventually.js';
 import { freePort } from './ports.js';
 import { startRedis, type TestRedis } from './redis.js';
 import { findRedisCommandLine } from './redis-private.js';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 
 const SLOTS = 16_384;
 const START_TIMEOUT_MS = 30_000;
@@ -17,6 +18,8 @@ export interface TestNode {
   readonly redis: TestRedis;
   readonly id: string;
   readonly client: Redis;
+  /** Between it and all that connect to it by the address that it announces: servers, and its replicas. */
+  readonly proxy?: TcpProxy;
 }
 
 /** A small cluster of real processes, each master with one replica. They end with the test. */
@@ -30,7 +33,8 @@ export class TestCluster {
 
   /** For REDIS_URL. Some of the nodes: the others are found. */
   get url(): string {
-    return `redis+cluster://${[...this.masters.slice(0, 1), ...this.replicas.slice(0, 1)].map(({ redis }) => `${redis.host}:${redis.port}`)}`;
+    const some = [...this.masters.slice(0, 1), ...this.replicas.slice(0, 1)];
+    return `redis+cluster://${some.map(({ redis, proxy }) => proxy?.address ?? `${redis.host}:${redis.port}`)}`;
   }
 
   /** The master that had the slot at first. */
@@ -68,9 +72,8 @@ export class TestCluster {
   }
 
   /** Ends the move: the slot belongs to `to`. The same with `from` for both gives it up. */
-  async closeSlot(slot: number, to: TestNode): Promise<void> {
-    for (const { client } of [to, ...this.masters.filter((node) => node !== to)])
-      await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
+  async closeSlot(slot: number, to: TestNode, masters = this.masters): Promise<void> {
+    for (const { client } of [to, ...masters.filter((node) => node !== to)]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
   }
 
   /** Moves the first slots of a master by the tool that everybody uses, one slot after the other. */
@@ -109,6 +112,8 @@ export interface TestClusterOptions {
   readonly masters?: number;
   /** Default: true. */
   readonly replicas?: boolean;
+  /** A proxy before each node. Default: false. */
+  readonly proxied?: boolean;
   /** More of each node's configuration. */
   readonly args?: readonly string[];
 }
@@ -116,9 +121,10 @@ export interface TestClusterOptions {
 export async function startCluster({
   masters: count = 3,
   replicas: withReplicas = true,
+  proxied = false,
   args = [],
 }: TestClusterOptions = {}): Promise<TestCluster> {
-  const nodes = await Promise.all(Array.from({ length: count * (withReplicas ? 2 : 1) }, () => startNode(args)));
+  const nodes = await Promise.all(Array.from({ length: count * (withReplicas ? 2 : 1) }, () => startNode(args, proxied)));
   const [masters, replicas] = [nodes.slice(0, count), nodes.slice(count)];
   for (const [i, { client }] of nodes.entries()) {
     await client.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
@@ -136,18 +142,21 @@ export async function startCluster({
   return new TestCluster(masters, replicas);
 }
 
-async function startNode(args: readonly string[]): Promise<TestNode> {
+async function startNode(args: readonly string[], proxied: boolean): Promise<TestNode> {
+  const [proxy, busPort] = [proxied ? await startTcpProxy({ port: 1 }) : undefined, await freePort()];
+  const announced = proxy ? ['--cluster-announce-port', String(proxy.port), '--cluster-announce-bus-port', String(busPort)] : [];
   const redis = await startRedis({
     kind: 'private',
     args: [
-      ...['--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-node-timeout', String(NODE_TIMEOUT_MS)],
+      ...['--cluster-enabled', 'yes', '--cluster-port', String(busPort), '--cluster-node-timeout', String(NODE_TIMEOUT_MS)],
       // The other slots go on while one has no master.
       ...['--cluster-require-full-coverage', 'no', '--cluster-replica-validity-factor', '0', '--cluster-allow-replica-migration', 'no'],
-      ...['--repl-diskless-sync-delay', '0', ...args],
+      ...['--repl-diskless-sync-delay', '0', ...announced, ...args],
     ],
   });
   const client = redis.client();
-  return { redis, client, id: (await client.call('CLUSTER', 'MYID')) as string };
+  proxy?.retarget({ port: redis.port });
+  return { redis, client, id: (await client.call('CLUSTER', 'MYID')) as string, ...(proxy && { proxy }) };
 }
 
 function firstSlot(master: number, masters: number): number {

@@ -9,6 +9,7 @@ import { freePort } from './ports.js';
 import { plainEnv, startProcess } from './process.js';
 import { startRedis, type TestRedis } from './redis.js';
 import { findRedisProgram } from './redis-private.js';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
 
 const MASTER = 'main';
 const START_TIMEOUT_MS = 20_000;
@@ -25,6 +26,10 @@ export interface SentinelSetup {
   switchOver(): Promise<unknown>;
   /** Until the sentinel names this one as the master. */
   whenMasterIs(redis: TestRedis): Promise<void>;
+  /** Both, each with the proxy before it if there is one. */
+  readonly nodes: readonly SentinelNode[];
+  /** Whom the sentinel names as the master; undefined if it cannot be asked. */
+  masterNow(): Promise<SentinelNode | undefined>;
 }
 
 export interface SentinelOptions {
@@ -33,16 +38,21 @@ export interface SentinelOptions {
   readonly password?: string;
   /** All of them speak TLS with it: to clients, and to each other. */
   readonly certificate?: Certificate;
+  /** A proxy before each Redis, that servers, sentinel and replica go through. */
+  readonly proxied?: boolean;
+  /** Two fail-overs are at least twice as long apart, ms. Default 5,000. */
+  readonly failoverTimeoutMs?: number;
 }
 
 /** A Redis, and the port at which servers and sentinels reach it. */
-interface Node {
+export interface SentinelNode {
   readonly redis: TestRedis;
   readonly port: number;
+  readonly proxy?: TcpProxy;
 }
 
 export async function startSentinel(options: SentinelOptions = {}): Promise<SentinelSetup> {
-  const [master, replica] = (await Promise.all([startNode(options), startNode(options)])) as [Node, Node];
+  const [master, replica] = (await Promise.all([startNode(options), startNode(options)])) as [SentinelNode, SentinelNode];
   await replica.redis.client().replicaof(master.redis.host, master.port);
   await eventually('the replica to have it all', async () => {
     return (await replica.redis.client().info('replication')).includes('master_link_status:up');
@@ -50,6 +60,11 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
   const port = await startSentinelProcess(master, options);
   const sentinel = connectTo(port, options);
   const ask = (what: string) => sentinel.call('SENTINEL', what, MASTER).catch(() => []) as Promise<unknown[]>;
+  const nodes = [master, replica];
+  const masterNow = async () => {
+    const [, named] = await ask('get-master-addr-by-name');
+    return nodes.find(({ port }) => named === String(port));
+  };
   await eventually('the sentinel to know the replica', async () => (await ask('replicas')).length === 1, { timeoutMs: START_TIMEOUT_MS });
   return {
     url: `${options.certificate ? 'rediss' : 'redis'}+sentinel://127.0.0.1:${port}/${MASTER}`,
@@ -57,19 +72,22 @@ export async function startSentinel(options: SentinelOptions = {}): Promise<Sent
     replica: replica.redis,
     switchOver: () => sentinel.call('SENTINEL', 'FAILOVER', MASTER),
     whenMasterIs: async (redis) => {
-      const { port } = redis === master.redis ? master : replica;
-      const named = async () => (await ask('get-master-addr-by-name'))[1] === String(port);
+      const named = async () => (await masterNow())?.redis === redis;
       await eventually('the sentinel to name another master', named, { timeoutMs: START_TIMEOUT_MS });
     },
+    nodes,
+    masterNow,
   };
 }
 
-async function startNode({ certificate }: SentinelOptions): Promise<Node> {
-  const tlsPort = certificate && (await freePort());
-  const settings = certificate && tlsPort ? [...tlsSettings(certificate, tlsPort), ['replica-announce-port', String(tlsPort)]] : [];
-  const args = settings.flatMap(([name, value]) => [`--${name}`, value as string]);
-  const redis = await startRedis({ kind: 'private', args });
-  return { redis, port: tlsPort ?? redis.port };
+async function startNode({ certificate, proxied }: SentinelOptions): Promise<SentinelNode> {
+  const [tlsPort, proxy] = [certificate && (await freePort()), proxied ? await startTcpProxy({ port: 1 }) : undefined];
+  const reached = proxy?.port ?? tlsPort;
+  const settings = certificate && tlsPort ? tlsSettings(certificate, tlsPort) : [];
+  if (reached) settings.push(['replica-announce-port', String(reached)]);
+  const redis = await startRedis({ kind: 'private', args: settings.flatMap(([name, value]) => [`--${name}`, value]) });
+  proxy?.retarget({ port: tlsPort ?? redis.port });
+  return { redis, port: reached ?? redis.port, ...(proxy && { proxy }) };
 }
 
 function connectTo(port: number, { username, password, certificate }: SentinelOptions): Redis {
@@ -80,7 +98,8 @@ function connectTo(port: number, { username, password, certificate }: SentinelOp
   return sentinel;
 }
 
-async function startSentinelProcess(master: Node, { username, password, certificate }: SentinelOptions): Promise<number> {
+async function startSentinelProcess(master: SentinelNode, options: SentinelOptions): Promise<number> {
+  const { username, password, certificate, failoverTimeoutMs = 5_000 } = options;
   const dir = await mkdtemp(join(tmpdir(), 'stafett-sentinel-'));
   const port = await freePort();
   const file = join(dir, 'sentinel.conf'); // which the sentinel writes to as well
@@ -96,7 +115,7 @@ async function startSentinelProcess(master: Node, { username, password, certific
     `dir ${dir}`,
     `sentinel monitor ${MASTER} ${master.redis.host} ${master.port} 1`,
     `sentinel down-after-milliseconds ${MASTER} ${DOWN_AFTER_MS}`,
-    `sentinel failover-timeout ${MASTER} 5000`,
+    `sentinel failover-timeout ${MASTER} ${failoverTimeoutMs}`,
   ];
   await writeFile(file, `${lines.join('\n')}\n`);
   const child = startProcess(findRedisProgram(), [file, '--sentinel'], plainEnv());
