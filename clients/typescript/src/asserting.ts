@@ -15,7 +15,7 @@ const GRANTS_MAX = 1_000;
 export async function assertSession(link: Link, life: SessionLife, settings: Settings): Promise<void> {
   while (!life.lost) {
     life.epoch = ''; // a grant that arrives from here on is not among those that are told
-    const grants = [...life.grants.values()];
+    const grants = life.grants.all();
     const epochs = new Set<string>();
     for (let i = 0; i === 0 || i < grants.length; i += GRANTS_MAX) {
       epochs.add(await assertSome(link, life, settings, grants.slice(i, i + GRANTS_MAX), i + GRANTS_MAX < grants.length));
@@ -41,7 +41,8 @@ async function assertSome(link: Link, life: SessionLife, settings: Settings, gra
   try {
     const { epoch, lostLockIds } = await link.sessions.assertSession(request, { signal: link.broken });
     life.confirm(sentAt);
-    for (const lockId of lostLockIds) life.grants.get(lockId)?.lose(lockAssertedByAnother(lockId));
+    const lost = new Set(lostLockIds);
+    for (const grant of grants) if (lost.has(grant.lockId)) grant.lose(lockAssertedByAnother(grant.lockId));
     return epoch;
   } catch (cause) {
     const error = StafettError.from(cause);

@@ -250,8 +250,9 @@ export class Connection {
 
   #onRevoked(life: SessionLife, lockIds: readonly string[]): void {
     if (this.pipeline.acquires === 0) life.revokedEarly.clear();
+    const held = new Map(life.grants.all().map((grant) => [grant.lockId, grant]));
     for (const lockId of lockIds) {
-      const grant = life.grants.get(lockId);
+      const grant = held.get(lockId);
       if (grant) grant.lose(lockRevoked(lockId));
       else life.revokedEarly.add(lockId);
       this.pipeline.release(life, lockId).catch(() => {}); // tells the server that we know

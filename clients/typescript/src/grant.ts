@@ -26,6 +26,7 @@ export class Grant implements Held {
   #ended: StafettError | undefined;
   #listeners: Set<(reason: StafettError) => void> | undefined;
 
+  readonly #number: number;
   readonly #proto: ProtoGrant;
   readonly #source: GrantSource;
   readonly #shownAs: ShownAs;
@@ -39,7 +40,7 @@ export class Grant implements Held {
     this.#proto = proto;
     this.#source = source;
     this.#shownAs = shownAs;
-    life.grants.set(proto.lockId, this);
+    this.#number = life.grants.add(this);
   }
 
   get lockId(): string {
@@ -73,7 +74,7 @@ export class Grant implements Held {
   lose(reason: StafettError): void {
     if (this.#ended) return;
     this.#ended = reason;
-    this.life.grants.delete(this.lockId);
+    this.life.grants.delete(this.#number);
     const listeners = this.#listeners;
     this.#listeners = undefined;
     for (const listener of listeners ?? []) listener(reason);
@@ -97,7 +98,7 @@ export class Grant implements Held {
   leave(): Promise<unknown> | undefined {
     this.#users--;
     if (this.#users > 0 || this.lost) return undefined;
-    this.life.grants.delete(this.lockId);
+    this.life.grants.delete(this.#number);
     return this.#source.release(this.life, this.lockId);
   }
 }

@@ -1,9 +1,11 @@
 import { type StafettError, sessionLost } from './errors.js';
 import type { AssertedGrant } from './gen/stafett/v1/session.js';
 import { lookingSignal } from './signals.js';
+import { Slots } from './slots.js';
 
 /** Something that is held under a session. */
 export interface Held {
+  readonly lockId: string;
   lose(reason: StafettError): void;
   /** For servers that have lost it. */
   toAssert(): AssertedGrant;
@@ -27,8 +29,8 @@ export interface SessionLifeOptions {
 export class SessionLife {
   readonly id: string;
   readonly ttlMs: number;
-  /** What is held, by lock id. */
-  readonly grants = new Map<string, Held>();
+  /** What is held. */
+  readonly grants = new Slots<Held>();
   /** What this process runs under it. */
   readonly runs = new Set<{ lose(reason: StafettError): void }>();
   /** The life of Redis' data in which the session is known; '' while it is being asserted. */
@@ -97,8 +99,7 @@ export class SessionLife {
     clearTimeout(this.#timer);
     // Whoever held something has the margin to come to an end before it is given to others.
     if (this.grants.size > 0 || this.runs.size > 0) this.#endAt = this.#deadline + this.#options.safetyMarginMs;
-    for (const grant of this.grants.values()) grant.lose(reason);
-    this.grants.clear();
+    for (const grant of this.grants.all()) grant.lose(reason);
     for (const run of this.runs) run.lose(reason);
     this.runs.clear();
     this.revokedEarly.clear();

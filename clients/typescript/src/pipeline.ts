@@ -4,6 +4,7 @@ import type { AcquireRequest, AcquireResponse, PipelineCommand, PipelineResult }
 import type { SessionLife } from './life.js';
 import type { Link } from './link.js';
 import { Outgoing } from './outgoing.js';
+import { Slots } from './slots.js';
 import type { Times } from './waiting-room.js';
 import { weigh } from './weigh.js';
 
@@ -22,6 +23,10 @@ type Result = NonNullable<PipelineResult['result']>;
 
 /** Something that was asked and is not answered. */
 interface Pending {
+  /** Of the command; 0 before it is sent or waits to be. */
+  id: number;
+  /** The how manieth command it is. */
+  order: number;
   readonly life: SessionLife;
   readonly command: Command;
   /** Of an acquire. Undefined for what takes something back. */
@@ -37,10 +42,9 @@ interface Pending {
  * every command can be repeated, by its `request_id` or `lock_id`.
  */
 export class Pipeline {
-  /** By command id, in the order in which they were asked. */
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Slots<Pending>();
   #acquires = 0;
-  #lastId = 0;
+  #submitted = 0;
   #outgoing: Outgoing<PipelineCommand> | undefined;
   #paused = false;
 
@@ -55,8 +59,9 @@ export class Pipeline {
     this.#outgoing = outgoing;
     this.#paused = false;
     // What takes back goes first: it makes room for what asks, at the locks and within the server's limit for a stream.
-    for (const [id, pending] of this.#pending) if (!pending.times) this.#send(id, pending);
-    for (const [id, pending] of this.#pending) if (pending.times) this.#send(id, pending);
+    const pending = this.#inOrder();
+    for (const each of pending) if (!each.times) this.#send(each);
+    for (const each of pending) if (each.times) this.#send(each);
     this.#converse(link, outgoing);
   }
 
@@ -69,14 +74,14 @@ export class Pipeline {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    for (const [id, pending] of this.#pending) if (pending.sent === 0) this.#send(id, pending);
+    for (const pending of this.#inOrder()) if (pending.sent === 0) this.#send(pending);
   }
 
   /** Without a link, what was asked waits for the next one; but nobody waits for what is only a confirmation. */
   detach(): void {
     this.#outgoing?.end();
     this.#outgoing = undefined;
-    for (const pending of this.#pending.values()) if (!pending.times) pending.resolve(undefined);
+    for (const pending of this.#inOrder()) if (!pending.times) pending.resolve(undefined);
   }
 
   /**
@@ -88,10 +93,10 @@ export class Pipeline {
       if (this.#acquires >= ACQUIRES_MAX) throw tooManyPending();
       const answer = (result: Result | undefined) => resolve((result as Result & { $case: 'acquire' }).value);
       const command: Command = { $case: 'acquire', value: request };
-      const pending: Pending = { life, command, times, sent: 0, resolve: answer, reject };
+      const pending: Pending = { id: 0, order: 0, life, command, times, sent: 0, resolve: answer, reject };
       this.#acquires++;
-      const id = this.#submit(pending);
-      if (signal) this.#giveUpWhen(signal, id, pending);
+      this.#submit(pending);
+      if (signal) this.#giveUpWhen(signal, pending);
     });
   }
 
@@ -106,9 +111,9 @@ export class Pipeline {
 
   /** Ends what was asked for this session: nothing of it is held, and so nothing needs to be taken back. */
   failAll(life: SessionLife, error: Error): void {
-    for (const [id, pending] of this.#pending) {
+    for (const pending of this.#inOrder()) {
       if (pending.life !== life) continue;
-      this.#forget(id, pending);
+      this.#forget(pending);
       if (!pending.times) pending.resolve(undefined);
       else pending.reject(error);
     }
@@ -116,12 +121,12 @@ export class Pipeline {
 
   /** Gives up acquires that have waited too long for a connection. */
   sweep(isTooLate: (times: Times) => boolean, error: () => Error): void {
-    for (const [id, pending] of this.#pending) if (pending.times && isTooLate(pending.times)) this.#giveUp(id, pending, error());
+    for (const pending of this.#inOrder()) if (pending.times && isTooLate(pending.times)) this.#giveUp(pending, error());
   }
 
-  #giveUpWhen(signal: AbortSignal, id: number, pending: Pending): void {
+  #giveUpWhen(signal: AbortSignal, pending: Pending): void {
     const { resolve, reject } = pending;
-    const onAbort = () => this.#giveUp(id, pending, signal.reason);
+    const onAbort = () => this.#giveUp(pending, signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const settled = <T>(settle: (value: T) => void) => {
       return (value: T) => {
@@ -134,8 +139,8 @@ export class Pipeline {
   }
 
   /** Whatever a server makes, or has made, of the acquire is taken back: its answer may have been lost on the way. */
-  #giveUp(id: number, pending: Pending, error: unknown): void {
-    this.#forget(id, pending);
+  #giveUp(pending: Pending, error: unknown): void {
+    this.#forget(pending);
     const { life, command, sent } = pending;
     if (sent > 0 && command.$case === 'acquire') {
       const { sessionId, requestId } = command.value;
@@ -148,29 +153,33 @@ export class Pipeline {
   #takeBack(life: SessionLife, command: Command): Promise<Result | undefined> {
     return new Promise((resolve, reject) => {
       if (life.lost) return resolve(undefined);
-      this.#submit({ life, command, times: undefined, sent: 0, resolve, reject });
+      this.#submit({ id: 0, order: 0, life, command, times: undefined, sent: 0, resolve, reject });
       if (!this.#outgoing) resolve(undefined);
     });
   }
 
-  #submit(pending: Pending): number {
-    this.#lastId++;
-    this.#pending.set(this.#lastId, pending);
-    this.#send(this.#lastId, pending);
-    return this.#lastId;
+  #submit(pending: Pending): void {
+    pending.order = ++this.#submitted;
+    pending.id = this.#pending.add(pending);
+    this.#send(pending);
   }
 
-  #send(id: number, pending: Pending): void {
+  /** As they were asked. */
+  #inOrder(): Pending[] {
+    return this.#pending.all().sort((a, b) => a.order - b.order);
+  }
+
+  #send(pending: Pending): void {
     if (!this.#outgoing || this.#paused) return;
-    const { command, times } = pending;
+    const { id, command, times } = pending;
     pending.sent++;
     // An acquire that is asked again waits for what is left of its time.
     if (command.$case === 'acquire' && times) command.value.waitTimeout = toWait(times.waitUntil);
     this.#outgoing.push({ id: BigInt(id), command });
   }
 
-  #forget(id: number, pending: Pending): void {
-    if (this.#pending.delete(id) && pending.times) this.#acquires--;
+  #forget({ id, times }: Pending): void {
+    if (this.#pending.delete(id) && times) this.#acquires--;
   }
 
   #converse(link: Link, outgoing: Outgoing<PipelineCommand>): void {
@@ -191,19 +200,19 @@ export class Pipeline {
   #onResult(link: Link, id: number, result: Result | undefined): void {
     const pending = this.#pending.get(id);
     if (!pending || !result || link.broken.aborted) return;
-    if (result.$case === 'error') return this.#onError(link, id, pending, fromPipelineError(result.value));
-    this.#forget(id, pending);
+    if (result.$case === 'error') return this.#onError(link, pending, fromPipelineError(result.value));
+    this.#forget(pending);
     pending.resolve(result);
   }
 
-  #onError(link: Link, id: number, pending: Pending, error: StafettError): void {
+  #onError(link: Link, pending: Pending, error: StafettError): void {
     const mustGetThrough = !pending.times && error.retryDelayMs !== undefined;
     // The server cannot serve it now: the next one may, or this one in a moment. The link goes, the command stays.
     const elsewhere = error.code === 'UNAVAILABLE' && error.reason !== 'GRACE_PERIOD'; // which is the same everywhere
     if (elsewhere || mustGetThrough) return link.break(error);
     // A server that has no room for it does not look whether it has a place in the queue by an earlier link.
-    if (error.code === 'RESOURCE_EXHAUSTED' && pending.sent > 1) return this.#giveUp(id, pending, error);
-    this.#forget(id, pending);
+    if (error.code === 'RESOURCE_EXHAUSTED' && pending.sent > 1) return this.#giveUp(pending, error);
+    this.#forget(pending);
     pending.reject(error);
   }
 }

@@ -1,0 +1,31 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Slots } from '../../clients/typescript/src/slots.js';
+import { testSeed } from '../support/rng.js';
+
+describe('slots', () => {
+  test('do what a map does whose keys are never used twice', () => {
+    const steps = fc.array(fc.oneof(fc.constant('add' as const), fc.nat(20)), { maxLength: 60 });
+    const check = (script: readonly ('add' | number)[]) => {
+      const slots = new Slots<{ n: number }>();
+      const model = new Map<number, { n: number }>();
+      const given: number[] = [];
+      for (const [n, step] of script.entries()) {
+        if (step === 'add') {
+          const number = slots.add({ n });
+          expect(number).toBeGreaterThan(0);
+          expect(given).not.toContain(number);
+          given.push(number);
+          model.set(number, { n });
+        } else if (step < given.length) {
+          const number = given[step] as number;
+          expect(slots.delete(number)).toBe(model.delete(number));
+        }
+        expect(slots.size).toBe(model.size);
+        expect(given.map((number) => slots.get(number))).toEqual(given.map((number) => model.get(number)));
+      }
+      expect(slots.all().sort((a, b) => a.n - b.n)).toEqual([...model.values()]);
+    };
+    fc.assert(fc.property(steps, check), { seed: testSeed() });
+  });
+});
