@@ -28,4 +28,16 @@ describe('slots', () => {
     };
     fc.assert(fc.property(steps, check), { seed: testSeed() });
   });
+
+  test('begin with the first numbers again before numbers are no longer exact', () => {
+    const slots = new Slots<object>(3);
+    const numbers = Array.from({ length: 7 }, () => {
+      const number = slots.add({});
+      expect([slots.delete(number), slots.delete(number)]).toEqual([true, false]);
+      return number;
+    });
+    expect(new Set(numbers.slice(0, 3)).size).toBe(3);
+    expect(numbers).toEqual([...numbers.slice(0, 3), ...numbers.slice(0, 3), numbers[0]]);
+    expect(Number.isSafeInteger(Math.max(...numbers))).toBe(true);
+  });
 });

@@ -1,5 +1,7 @@
 /** Numbers of one slot are so far apart: more things than that are never there at once. */
 const SLOTS_MAX = 2 ** 22;
+/** How many numbers a slot has before it begins with the first again: as many as stay exact. */
+const ROUNDS_MAX = 2 ** 53 / SLOTS_MAX - 1;
 
 /**
  * Things that come and go by the thousand in a second, each found by a number of its own.
@@ -13,15 +15,21 @@ export class Slots<T extends object> {
   /** Of each slot: the number of what it has or had last. */
   readonly #numbers: number[] = [];
   readonly #free: number[] = [];
+  readonly #numberMax: number;
+
+  constructor(rounds = ROUNDS_MAX) {
+    this.#numberMax = rounds * SLOTS_MAX;
+  }
 
   get size(): number {
     return this.#items.length - this.#free.length;
   }
 
-  /** @returns its number, above 0, which nothing else has had. */
+  /** @returns its number, above 0, which nothing else has had for long. */
   add(item: T): number {
     const slot = this.#free.pop() ?? this.#items.length;
-    const number = (this.#numbers[slot] ?? slot + 1 - SLOTS_MAX) + SLOTS_MAX;
+    const last = this.#numbers[slot] ?? this.#numberMax;
+    const number = last + SLOTS_MAX > this.#numberMax ? slot + 1 : last + SLOTS_MAX;
     this.#items[slot] = item;
     this.#numbers[slot] = number;
     return number;
