@@ -30,6 +30,7 @@ export class ForwardedCall implements RunningCall {
   }
 
   async *events(): AsyncGenerator<CallInstanceResponse, void, undefined> {
+    const endCall = this.#peer.beginCall();
     const metadata = new Metadata({ [NAMESPACE_HEADER]: this.#namespace, [PEER_HEADER]: this.#peer.secret });
     try {
       for await (const response of this.#peer.client.forwardCall(this.#requests(), { metadata, signal: this.#abort.signal })) {
@@ -41,6 +42,7 @@ export class ForwardedCall implements RunningCall {
     } finally {
       this.#abort.abort();
       this.#wake();
+      endCall();
     }
   }
 

@@ -12,18 +12,28 @@ import { ChunkedInstanceServiceDefinition } from './chunk-codecs.js';
 /** How long what a server published of itself outlives it, and how often it is renewed, ms. */
 const PUBLISHED_MS = 10_000;
 const RENEW_MS = 3_000;
-/** A connection to a peer that was not used for so long is closed, ms. */
+/** A connection to a peer over which no call has gone for so long is closed, ms. */
 const IDLE_MS = 60_000;
 /** A peer that is silent is asked for a sign of life, and is dead without one, ms: a busy one may take its time. */
-const PING_AFTER_MS = 8_000;
-const PING_TIMEOUT_MS = 5_000;
+const PING_AFTER_MS = 5_000;
+const PING_TIMEOUT_MS = 8_000;
+
+const CHANNEL_OPTIONS = {
+  'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
+  'grpc.max_receive_message_length': -1,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.max_reconnect_backoff_ms': 500,
+};
 
 export const PEER_HEADER = 'stafett-peer';
 
 export interface PeersOptions {
   readonly serverId: string;
-  readonly masters: Masters;
+  readonly masters: Pick<Masters, 'at' | 'onChange'>;
   readonly logger: Logger;
+  /** Other times than usual, for tests. */
+  readonly idleMs?: number;
+  readonly pingAfterMs?: number;
 }
 
 /** A connection to another server of the cluster. */
@@ -33,11 +43,8 @@ export interface Peer {
   readonly secret: string;
   /** Of what goes wrong on the way to it. */
   readonly logger: Logger;
-}
-
-interface Opened extends Peer {
-  readonly channel: Channel;
-  usedAt: number;
+  /** A call goes over the connection, which stays until what is returned is called, once. */
+  beginCall(): () => void;
 }
 
 /**
@@ -47,7 +54,7 @@ interface Opened extends Peer {
 export class Peers {
   readonly #options: PeersOptions;
   readonly #secret = randomBytes(32).toString('base64url');
-  readonly #opened = new Map<string, Opened>();
+  readonly #opened = new Map<string, PeerConnection>();
   #published = '';
   #stops: (() => void)[] = [];
 
@@ -77,8 +84,8 @@ export class Peers {
       return undefined;
     }
     const { address, secret } = JSON.parse(published) as { address: string; secret: string };
-    const opened = this.#opened.get(serverId) ?? open(address, secret, this.#options.logger.child({ peer: address }));
-    opened.usedAt = performance.now();
+    const { logger, pingAfterMs } = this.#options;
+    const opened = this.#opened.get(serverId) ?? new PeerConnection(address, secret, logger.child({ peer: address }), pingAfterMs);
     this.#opened.set(serverId, opened);
     return opened;
   }
@@ -95,7 +102,8 @@ export class Peers {
   /** Says again where this server is found: in time, or as soon as Redis may have forgotten it. */
   renew(): void {
     this.#publish().catch((error: Error) => this.#options.logger.debug({ problem: error.message }, 'could not publish the address'));
-    for (const [serverId, { usedAt }] of this.#opened) if (performance.now() - usedAt > IDLE_MS) this.#close(serverId);
+    const { idleMs = IDLE_MS } = this.#options;
+    for (const [serverId, { idleForMs }] of this.#opened) if (idleForMs > idleMs) this.#close(serverId);
   }
 
   /** Where the server publishes itself. */
@@ -111,21 +119,47 @@ export class Peers {
 
   /** Calls that are under way go on. */
   #close(serverId: string): void {
-    this.#opened.get(serverId)?.channel.close();
+    this.#opened.get(serverId)?.close();
     this.#opened.delete(serverId);
   }
 }
 
-function open(address: string, secret: string, logger: Logger): Opened {
-  const channel = createChannel(address, ChannelCredentials.createInsecure(), {
-    'grpc.keepalive_time_ms': PING_AFTER_MS,
-    'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
-    'grpc.max_receive_message_length': -1,
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.max_reconnect_backoff_ms': 500,
-  });
-  const client = createClientFactory().use(errorDetailsClientMiddleware).create(ChunkedInstanceServiceDefinition, channel);
-  return { client, secret, logger, channel, usedAt: 0 };
+class PeerConnection implements Peer {
+  readonly client: InstanceServiceClient;
+  readonly #channel: Channel;
+  #calls = 0;
+  #usedAt = performance.now();
+  #closed = false;
+
+  constructor(
+    address: string,
+    readonly secret: string,
+    readonly logger: Logger,
+    pingAfterMs = PING_AFTER_MS,
+  ) {
+    const options = { ...CHANNEL_OPTIONS, 'grpc.keepalive_time_ms': pingAfterMs };
+    this.#channel = createChannel(address, ChannelCredentials.createInsecure(), options);
+    this.client = createClientFactory().use(errorDetailsClientMiddleware).create(ChunkedInstanceServiceDefinition, this.#channel);
+  }
+
+  get idleForMs(): number {
+    return this.#calls > 0 ? 0 : performance.now() - this.#usedAt;
+  }
+
+  beginCall(): () => void {
+    this.#calls++;
+    return () => {
+      this.#calls--;
+      this.#usedAt = performance.now();
+      if (this.#closed && this.#calls === 0) this.#channel.close();
+    };
+  }
+
+  /** After the last of its calls: they would go on, but at the next ping, which a closed HTTP/2 session does not send, grpc-js takes it for broken. */
+  close(): void {
+    this.#closed = true;
+    if (this.#calls === 0) this.#channel.close();
+  }
 }
 
 /** Of one length, whatever was shown. */

@@ -34,9 +34,12 @@ export function service<Definition extends TsProtoServiceDefinition>(
   return { definition, implementation: implementation as Service['implementation'] };
 }
 
-/** A half-open connection is found, and the waiters on it leave their queues, within the sum of these, ms. */
-const PING_AFTER_MS = 8_000;
-const PING_TIMEOUT_MS = 5_000;
+/**
+ * A half-open connection is found, and the waiters on it leave their queues, within the sum of these, ms. A process that stands still, for a heap
+ * snapshot say, keeps its connection for as long as the second.
+ */
+const PING_AFTER_MS = 5_000;
+const PING_TIMEOUT_MS = 8_000;
 /** Unary acquires wait on a stream each. Those who wait in thousands use a pipeline, or more than one connection. */
 const STREAMS_PER_CONNECTION_MAX = 10_000;
 

@@ -48,6 +48,7 @@ describe('built-in calls', () => {
     expect(privileged).toEqual([...Object.keys(ALL), 'secret']);
     const none = await startInstance(server, namespace, { builtIns: { info: false, 'gc-stats': false } });
     expect(await names(none.id)).not.toContain('info');
+    expect(await names(none.id)).not.toContain('gc-stats');
   });
 
   test('a server refuses privileged calls unless its operator allows them', async () => {
@@ -140,6 +141,13 @@ describe('built-in calls', () => {
       if (edges[i]! % nodeFields.length > 0 || edges[i]! >= nodes.length) wrong++;
     expect([counted, wrong]).toEqual([snapshot.edge_count, 0]);
     expect(snapshot.node_count).toBeGreaterThan(20_000);
+  });
+
+  test('a second heap snapshot is refused while one is read', async () => {
+    const first = caller.instances.call(instance.id, 'heap-snapshot')[Symbol.asyncIterator]();
+    await first.next();
+    await expect(caller.instances.call(instance.id, 'heap-snapshot').bytes()).rejects.toMatchObject({ reason: 'CALL_ALREADY_RUNNING' });
+    await first.return(undefined);
   });
 
   test('a heap snapshot is refused, with the figures, where memory is short', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { InstanceEvent, Stafett } from '../../../clients/typescript/src/index.js';
 import type { ForwardCallRequest, ServeInstanceRequest } from '../../../server/src/gen/stafett/v1/instance.js';
@@ -202,6 +203,30 @@ describe('bad input', () => {
     outbox.push(chunk);
     expect(await refusal(stream.next())).toMatchObject({ reason: 'INVALID_FIELD', metadata: { field: 'chunk' } });
     await expect(reading).rejects.toMatchObject({ reason: 'INSTANCE_LOST' });
+  });
+
+  const sha256 = createHash('sha256').update('abc').digest();
+  test.each([
+    ['another checksum', { totalBytes: 3n, sha256: createHash('sha256').update('abd').digest() }, /SHA-256/],
+    ['another length', { totalBytes: 4n, sha256 }, /3 of 4 bytes/],
+  ])('an answer that ends with %s is not taken for whole', async (_, end, message) => {
+    const stub = connectStub(server, namespace);
+    const session = await stub.openSession();
+    const outbox = new StubOutbox<ServeInstanceRequest>();
+    outbox.push(register({ sessionId: session.id, calls: [call('a')] }) as ServeInstanceRequest);
+    const stream = stub.instances.serveInstance(outbox)[Symbol.asyncIterator]();
+    await stream.next();
+    const client = await connectClient(server, { namespace });
+    const reading = client.instances.call(session.id, 'a').text();
+    const refused = expect(reading).rejects.toMatchObject({
+      code: 'DATA_LOSS',
+      reason: 'ANSWER_INCOMPLETE',
+      message: expect.stringMatching(message),
+    });
+    const { callId } = (await stream.next()).value as { callId: bigint };
+    outbox.push({ callId, message: { $case: 'chunk', value: Buffer.from('abc') } });
+    outbox.push({ callId, message: { $case: 'finished', value: end } });
+    await refused;
   });
 
   test('nobody but a server may pass a call on', async () => {

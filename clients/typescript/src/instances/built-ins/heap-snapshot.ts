@@ -21,14 +21,20 @@ async function* take(service: string, params: CallParams, call: IncomingCall) {
   checkMemory(params, { used: getHeapStatistics().used_heap_size, available: availableMemory() });
   call.start({ contentType: 'application/json', fileName: fileName(service, '.heapsnapshot') });
   call.progress(undefined, 'taking the snapshot; the process stands still');
-  await new Promise((resolve) => setTimeout(resolve, 20)); // for the news to go out before
-  call.signal.throwIfAborted();
+  await breathe(call); // for the news to go out before
   const snapshot = getHeapSnapshot();
   try {
+    await breathe(call); // between the two times that it stands still: walking the heap, and making a text of it
     yield* snapshot;
   } finally {
     snapshot.destroy();
   }
+}
+
+/** Lets what has come and what is to go pass: also the pings by which servers tell who is alive. */
+async function breathe({ signal }: IncomingCall): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  signal.throwIfAborted();
 }
 
 /** @throws {CallRefusal} NOT_ENOUGH_MEMORY, unless the caller insists. Both in bytes. */
