@@ -84,8 +84,9 @@ export class SettingWatch {
     }
   }
 
-  /** All that waits, as one message if it fits. */
+  /** All that waits, as one message if it fits. Of one that has ended nothing: it is told where the reader goes on. */
   #next(): WatchSettingsResponse | undefined {
+    if (this.#ended) return undefined;
     const changes: Setting[] = [];
     let bytes = 0;
     let revision = this.#position;
