@@ -2,7 +2,7 @@ import { Client, type ClientReadableStream, credentials, Metadata, type ServiceE
 import { type Publication, type SlowPolicy, SubscribeRequest, SubscribeResponse } from '../../server/src/gen/stafett/v1/event.js';
 import { onCleanup } from './cleanup.js';
 
-/** A subscriber over a connection of its own, that reads only when it is told to. */
+/** A subscriber over a connection of its own, that reads only where it begins, and the rest when it is told to. */
 export class SlowReader {
   readonly publications: Publication[] = [];
   dropped = 0;
@@ -28,18 +28,24 @@ export class SlowReader {
     this.#call.on('error', (error: ServiceError) => {
       this.error = error;
     });
-    this.#call.pause();
+    // The library holds back what it does not read only behind a first message.
+    this.#call.once('data', (bytes: Buffer) => {
+      this.#call.pause();
+      this.#take(bytes);
+    });
   }
 
   /** Begins to read. */
   read(): void {
-    this.#call.on('data', (bytes: Buffer) => {
-      for (const { event } of SubscribeResponse.decode(bytes).events) {
-        if (event?.$case === 'publication') this.publications.push(event.value);
-        if (event?.$case === 'dropped') this.dropped += Number(event.value.count);
-      }
-    });
+    this.#call.on('data', (bytes: Buffer) => this.#take(bytes));
     this.#call.resume();
+  }
+
+  #take(bytes: Buffer): void {
+    for (const { event } of SubscribeResponse.decode(bytes).events) {
+      if (event?.$case === 'publication') this.publications.push(event.value);
+      if (event?.$case === 'dropped') this.dropped += Number(event.value.count);
+    }
   }
 
   get data(): number[] {

@@ -156,6 +156,9 @@ test('a channel is subscribed to in Redis only while somebody listens to it', as
   const stop = new AbortController();
   for (const client of [here, here, away]) await follow(client, ['a', 'b', 'c/*'], { signal: stop.signal });
   expect([await channels(), await patterns()]).toEqual([channelsBefore + 2, patternsBefore + 1]);
+  // However many listen, each server has one connection for it.
+  const connections = ((await redis.client('LIST', 'TYPE', 'PUBSUB')) as string).trim().split('\n');
+  expect(connections).toHaveLength(2);
   stop.abort();
   await eventually('the end', async () => (await channels()) === channelsBefore && (await patterns()) === patternsBefore);
 });

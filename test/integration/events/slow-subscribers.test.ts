@@ -89,6 +89,14 @@ describe('a subscriber that does not read', () => {
     expect(grown).toBeLessThan(100e6);
   });
 
+  test('is noticed by what the transport does not take, however few are published at a time', async () => {
+    await subscribe(SlowPolicy.DROP_OLDEST);
+    const dropped = await metric(server, 'stafett_publications_dropped_total');
+    for (let i = 0; i < 60; i++) await publish('fast', 0, 5); // of 8 kB in the queue, and answered before the next
+    expect((await metric(server, 'stafett_publications_dropped_total')) - dropped).toBeGreaterThan(200);
+    expect(await metric(server, 'stafett_subscriber_queue_bytes')).toBeLessThanOrEqual(QUEUE_BYTES_MAX);
+  });
+
   test('does not slow down one that reads', async () => {
     await subscribe(SlowPolicy.DROP_OLDEST, 'kept');
     const reader = await follow(publisher, 'kept');

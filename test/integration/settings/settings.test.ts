@@ -1,6 +1,7 @@
 import { Status } from 'nice-grpc-common';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.js';
+import { setUnheard } from '../../support/lost-hints.js';
 import { startStack, type TestServer, type TestStack } from '../../support/stack.js';
 import { refusal, type StubClient } from '../../support/stub-client.js';
 import { StubSettingWatch } from '../../support/stub-settings.js';
@@ -162,6 +163,26 @@ describe('WatchSettings', () => {
     expect(next.snapshot).toEqual([]);
     await set(one, 'c', 4);
     await eventually('what comes', () => next.changes.length === 3);
+  });
+
+  test('what pub/sub loses shows with the next change; the last one is found by the slow check', async () => {
+    const redis = stack.redis.client();
+    await set(one, 'a', 1);
+    const watches = [one, two].map((client) => new StubSettingWatch(client.settings));
+    for (const watch of watches) await eventually('the snapshot', () => watch.snapshot.length === 1);
+    for (const lost of [2, 3]) await setUnheard(redis, namespace, 'a', lost);
+    await set(one, 'a', 4);
+    const expected = [['a', 2], ['a', 3], ['a', 4]]; // biome-ignore format: pairs
+    for (const watch of watches) {
+      await eventually('all changes', () => watch.changes.length === 3);
+      expect(watch.changes).toEqual(expected);
+    }
+    await setUnheard(redis, namespace, 'a', 5);
+    for (const watch of watches) {
+      await eventually('the last one', () => watch.changes.length === 4, { timeoutMs: 5_000 });
+      expect(watch.changes.at(-1)).toEqual(['a', 5]);
+      watch.stop();
+    }
   });
 
   test('a revision that is up to date is confirmed at once', async () => {
