@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import type { SessionState } from '../../clients/typescript/src/index.js';
+import { connectClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
+import { httpGet } from '../support/server-checks.js';
 import { startStack, type TestServer } from '../support/stack.js';
 import type { StubClient } from '../support/stub-client.js';
 import type { StubError } from '../support/stub-error.js';
@@ -10,6 +13,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 
 // Issue 3.4: Redis cannot be reached, and callers keep coming. Each is refused in time, and memory is bounded.
 
+const TTL_MS = 4_000;
 const NAMESPACES = 10;
 /** Of each namespace, at once: five times as many in all as may wait. */
 const [ACQUIRES, OTHERS] = [100, 20];
@@ -97,3 +101,26 @@ test.each(['is cut off', 'does not answer'] as const)(
     await Promise.all(clients.map(goesOn));
   },
 );
+
+test('a session that outlives its deadline meanwhile is SUSPENDED, then LOST; the server stays, and the next one goes on', async () => {
+  const stack = await startStack();
+  const proxy = await startTcpProxy({ host: stack.redis.host, port: stack.redis.port });
+  const server = await stack.addServer({ env: { REDIS_URL: `redis://127.0.0.1:${proxy.port}` } });
+  const client = await connectClient(server, { ttl: TTL_MS });
+  const states: SessionState[] = [];
+  client.session.onStateChange((state) => states.push(state));
+  const lock = await client.locks.acquire('a');
+  proxy.refuse();
+  proxy.cut();
+  const since = performance.now();
+  const waits = client.locks.acquire('b');
+  await eventually('the lock to be lost', () => lock.signal.aborted, { timeoutMs: TTL_MS });
+  expect(performance.now() - since).toBeLessThan(TTL_MS); // and so before anybody else could have it
+  expect(() => lock.assertHeld()).toThrow(expect.objectContaining({ reason: 'LOCK_LOST' }));
+  expect(states).toEqual(['SUSPENDED', 'LOST']);
+  const { status, body } = await httpGet(server, '/readyz');
+  expect([status, JSON.parse(body)]).toEqual([503, { ready: false, reasons: ['Redis cannot be reached'] }]);
+  await proxy.accept();
+  expect((await waits).fencingToken).toBeGreaterThan(lock.fencingToken);
+  expect(client.session.state).toBe('CONNECTED');
+});
