@@ -14,6 +14,8 @@ const USAGE = `npm run chaos -- [options]
   --seed N         of the first run; the same seed draws the same faults (default: random)
   --redis KIND     what keeps the servers' state: single, sentinel (a master, a replica and a sentinel) or cluster (three
                    masters, each with a replica) (default single)
+  --servers N      servers (default 2)
+  --clients N      client processes, each with three transactions at once (default 4)
   --faults a,b     only these (default: all that the kind of Redis can suffer; they are named in test/chaos/faults.ts)
   --help
 
@@ -24,12 +26,14 @@ const OPTIONS = {
   runs: { type: 'string', default: '1' },
   seed: { type: 'string' },
   redis: { type: 'string', default: 'single' },
+  servers: { type: 'string', default: '2' },
+  clients: { type: 'string', default: '4' },
   faults: { type: 'string' },
   help: { type: 'boolean' },
 };
 
 await runMain(async () => {
-  const { minutes, runs, seed, redis, faults, help } = readOptions();
+  const { minutes, runs, seed, redis, servers, clients, faults, help } = readOptions();
   if (help) return void process.stdout.write(`${USAGE}\n`);
   await installPackages();
   useChosenRedis();
@@ -40,6 +44,8 @@ await runMain(async () => {
     STAFETT_TEST_REDIS: 'private',
     STAFETT_CHAOS_SECONDS: String(Math.max(31, positive('minutes', minutes) * 60)),
     STAFETT_CHAOS_RUNS: String(positive('runs', runs)),
+    STAFETT_CHAOS_SERVERS: String(positive('servers', servers)),
+    STAFETT_CHAOS_CLIENTS: String(positive('clients', clients)),
     STAFETT_CHAOS_REDIS: oneOf('redis', redis, ['single', 'sentinel', 'cluster']),
     ...(seed !== undefined && { STAFETT_TEST_SEED: String(positive('seed', seed)) }),
     ...(faults !== undefined && { STAFETT_CHAOS_FAULTS: faults }),
