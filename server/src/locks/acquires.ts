@@ -2,6 +2,7 @@ import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
 import type { AcquireCommand, AcquireResult, GrantedResult, Results } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
+import { KeyedTable } from '../keyed-table.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import type { AcquirePlan } from './acquire-plan.js';
 import type { Admission } from './admission.js';
@@ -14,6 +15,8 @@ export type AcquireListener = (error: Error | undefined, response?: AcquireRespo
 
 interface Pending {
   plan: AcquirePlan;
+  /** The how manieth it is. */
+  readonly order: number;
   /** What it takes, as it was admitted. */
   readonly bytes: number;
   startedAt: number;
@@ -44,7 +47,8 @@ export interface AcquiresOptions {
 /** The acquires of one namespace whose callers are connected to this server, from the question to the answer. */
 export class Acquires {
   readonly #options: AcquiresOptions;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new KeyedTable<Pending>(({ plan }) => plan.lockId);
+  #begun = 0;
 
   constructor(options: AcquiresOptions) {
     this.#options = options;
@@ -74,8 +78,9 @@ export class Acquires {
     } else {
       const bytes = this.#options.admission.enter(plan);
       if (typeof bytes !== 'number') return listener(bytes);
-      pending = { plan, bytes, startedAt: performance.now(), listeners: new Set(), answered: false, left: false };
-      this.#pending.set(plan.lockId, pending);
+      const [order, startedAt] = [++this.#begun, performance.now()];
+      pending = { plan, order, bytes, startedAt, listeners: new Set(), answered: false, left: false };
+      this.#pending.add(pending);
     }
     pending.listeners.add(listener);
     this.#ask(pending);
@@ -115,11 +120,13 @@ export class Acquires {
 
   /** It was asked once more, after a broken connection, and had an end before that was carried out. */
   #takeBackUnlessAskedAnew(lockId: string): void {
-    if (!this.#pending.has(lockId)) this.#takeBack(lockId);
+    if (!this.#pending.get(lockId)) this.#takeBack(lockId);
   }
 
+  /** In the order in which they came: those whose place in the queue is not known yet get one in that order. */
   #askAgain(which: (pending: Pending) => boolean): void {
-    for (const pending of this.#pending.values()) if (which(pending)) this.#ask(pending);
+    const pending = this.#pending.all().filter(which);
+    for (const each of pending.sort((a, b) => a.order - b.order)) this.#ask(each);
   }
 
   /** Whoever had a place in a queue already keeps it, if Redis has forgotten it. */
@@ -218,8 +225,8 @@ export class Acquires {
     this.#remove(pending);
   }
 
-  #remove({ plan, bytes }: Pending): void {
-    if (this.#pending.delete(plan.lockId)) this.#options.admission.leave(bytes);
+  #remove(pending: Pending): void {
+    if (this.#pending.delete(pending)) this.#options.admission.leave(pending.bytes);
   }
 
   #disarm(pending: Pending): void {

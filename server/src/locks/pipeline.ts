@@ -1,6 +1,7 @@
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
+import { KeyedTable } from '../keyed-table.js';
 import type { DirectStream } from '../rpc/direct-streams.js';
 import { invalidField, type StafettError, streamLimit } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
@@ -33,12 +34,17 @@ export interface PipelineOptions {
 
 type Result = PipelineResult['result'];
 
+interface Asked {
+  readonly lockId: string;
+  readonly listener: AcquireListener;
+}
+
 /** One pipeline: commands come in, results go out as they are there, all that are there in one message. */
 export class Pipeline {
   readonly #options: PipelineOptions;
   #results: PipelineResult[] = [];
   /** Acquires under way, to be abandoned when the stream breaks. */
-  readonly #acquires = new Map<AcquireListener, string>();
+  readonly #acquires = new KeyedTable<Asked>(({ lockId }) => lockId);
   readonly #stream: Pick<DirectStream<PipelineRequest, PipelineResponse>, 'open' | 'send'>;
   #inFlight = 0;
   #inputEnded = false;
@@ -75,8 +81,7 @@ export class Pipeline {
         await this.#somethingNew();
       }
     } finally {
-      for (const [listener, lockId] of this.#acquires) this.#options.acquires.abandon(lockId, listener);
-      this.#acquires.clear();
+      for (const { lockId, listener } of this.#acquires.all()) this.#options.acquires.abandon(lockId, listener);
       this.#onRead();
     }
   }
@@ -146,10 +151,11 @@ export class Pipeline {
     const { maxTtlMs, caller, generation } = this.#options;
     const plan = planAcquire(request, maxTtlMs, caller, generation);
     const listener: AcquireListener = (error, value) => {
-      this.#acquires.delete(listener);
+      this.#acquires.delete(asked);
       this.#answer(id, error || !value ? this.#error(error) : { $case: 'acquire', value });
     };
-    this.#acquires.set(listener, plan.lockId);
+    const asked: Asked = { lockId: plan.lockId, listener };
+    this.#acquires.add(asked);
     this.#options.acquires.start(plan, listener);
   }
 
