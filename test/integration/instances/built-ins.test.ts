@@ -21,7 +21,8 @@ const ALL = {
 beforeAll(async () => {
   server = await startServer({ env: { STAFETT_PRIVILEGED_CALLS: 'true' } });
   caller = await connectClient(server, { namespace });
-  instance = await startInstance(server, namespace, { builtIns: ALL });
+  // It stands still for its snapshots, for seconds on a machine that is busy, and must not lose its session by that.
+  instance = await startInstance(server, namespace, { builtIns: ALL, ttl: '30s' });
 });
 
 interface Profile {
