@@ -68,4 +68,20 @@ describe('a watch tells', () => {
     state('a', 6, now + 1, 3);
     expect(await told()).toEqual(['a =1', 'a 4 missed 2', 'a 5 missed 0', 'a 6 missed 0']);
   });
+
+  test('a reader that is too slow that it is cut off, and nothing behind what was dropped', async () => {
+    state('a', 0, now);
+    const events = watch.events()[Symbol.asyncIterator]();
+    await events.next(); // the snapshot: what follows waits while it is read
+    for (let count = 1; count <= 10_001; count++) unlock('a', count);
+    const counts: bigint[] = [];
+    const read = async () => {
+      for (let next = await events.next(); !next.done; next = await events.next()) {
+        if (next.value.event?.$case === 'unlocked') counts.push(next.value.event.value.unlockCount);
+        if (counts.length === 1) unlock('a', 10_002);
+      }
+    };
+    await expect(read()).rejects.toThrow('a reader that does not read');
+    expect(counts).toEqual(Array.from({ length: 10_000 }, (_, i) => BigInt(i + 1)));
+  });
 });

@@ -90,7 +90,9 @@ export class UnlockWatch {
     this.#push({ event: { $case: 'unlocked', value } });
   }
 
+  /** After its end nothing more: what was dropped then would be missing before it. */
   #push(event: WaitForUnlockResponse): void {
+    if (this.ended) return;
     if (this.#events.length >= EVENTS_MAX)
       return this.end(streamLimit(`more than ${EVENTS_MAX} events wait for a reader that does not read`));
     this.#events.push(event);
