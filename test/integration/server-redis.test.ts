@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ErrorReason } from '../../server/src/gen/stafett/v1/error.js';
@@ -80,6 +81,21 @@ describe('the connection for commands', () => {
     expect(states).toEqual([false, true]);
     expect(connection.reconnects).toBe(1);
     expect(log.filter(({ level, msg }) => level === 40 && msg.includes('Redis connection'))).toHaveLength(2); // one for each connection
+  });
+
+  it('asks one that is no master less and less often, and goes on when it is one', async () => {
+    const own = redis.client();
+    await own.replicaof('127.0.0.1', 1);
+    await own.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    const attempts = () => log.filter(({ msg }) => msg.includes('cannot be used')).length;
+    await eventually('some attempts', () => attempts() >= 8);
+    const before = attempts();
+    await sleep(2_000);
+    expect(attempts() - before).toBeLessThan(6); // it would be some hundred without a pause
+    expect(log.filter(({ level, msg }) => level === 40 && msg.includes('cannot be used'))).toHaveLength(1);
+    expect(connection.ready).toBe(false);
+    await own.replicaof('NO', 'ONE');
+    await connection.whenReady(AbortSignal.timeout(2_000));
   });
 
   it('fails what was in flight, and does not repeat it', async () => {

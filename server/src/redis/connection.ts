@@ -1,7 +1,7 @@
 import { type Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
-import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
+import { closeClient, connectFirst, createClient, retryDelayMs, toCallerError } from './client.js';
 import { MasterWatch, WATCHED_INFO } from './master-watch.js';
 import { type Redirection, redirectionOf } from './redirection.js';
 import { RedisClock } from './redis-clock.js';
@@ -31,6 +31,9 @@ export class RedisConnection {
   readonly #listeners = new Set<(ready: boolean) => void>();
   #announced = false;
   #timesReady = 0;
+  /** How often in a row there was nobody at the other end who can be used. */
+  #unusable = 0;
+  #leaving: NodeJS.Timeout | undefined;
   #closed = false;
   /** Of the Redis process at the other end, and of the first one there was. */
   #run = '';
@@ -42,7 +45,10 @@ export class RedisConnection {
     this.#watch = new MasterWatch(options.isNew ?? false);
     this.#redis = createClient(options.target, 'stafett', options.logger);
     this.#redis.on('ready', () => void this.#meet());
-    this.#redis.on('close', () => this.#announce(false));
+    this.#redis.on('close', () => {
+      clearTimeout(this.#leaving);
+      this.#announce(false);
+    });
   }
 
   /**
@@ -211,11 +217,21 @@ export class RedisConnection {
       this.#run = run;
       this.clock.belongsTo(run);
       this.#watch.look(info);
+      this.#unusable = 0;
       this.#announce(true);
     } catch (error) {
-      this.#options.logger.warn({ problem: (error as Error).message }, 'Redis cannot be used; connecting again');
-      if (!this.#closed) this.#redis.disconnect(true);
+      this.#options.logger[this.#unusable === 0 ? 'warn' : 'debug'](
+        { problem: (error as Error).message },
+        'Redis cannot be used; connecting again',
+      );
+      this.#leaveLater(retryDelayMs(++this.#unusable));
     }
+  }
+
+  /** With a pause: ioredis makes one only after an attempt that failed, and to it this one did not. */
+  #leaveLater(ms: number): void {
+    if (this.#redis.status !== 'ready') return; // it leaves by itself
+    this.#leaving = setTimeout(() => this.#redis.disconnect(!this.#closed), ms).unref();
   }
 
   #toCallerError(error: unknown): unknown {
