@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ErrorReason } from '../../server/src/gen/stafett/v1/error.js';
+import { closeClient, connectFirst, createClient } from '../../server/src/redis/client.js';
 import { checkVersion, RedisConnection } from '../../server/src/redis/connection.js';
 import { Subscriber } from '../../server/src/redis/subscriber.js';
 import { type MasterTarget, parseRedisTarget } from '../../server/src/redis/target.js';
@@ -96,6 +97,21 @@ describe('the connection for commands', () => {
     expect(connection.ready).toBe(false);
     await own.replicaof('NO', 'ONE');
     await connection.whenReady(AbortSignal.timeout(2_000));
+  });
+
+  it('does not end when a sentinel announces another master while its address is still looked for', async () => {
+    const client = createClient(masterAt(redis.url), 'test', logger);
+    onTestFinished(() => closeClient(client));
+    await connectFirst(client, masterAt(redis.url), 2_000);
+    // What ioredis does to itself then.
+    client.once('connecting', () => (client as unknown as { connector: { disconnect(): void } }).connector.disconnect());
+    let ended = false;
+    client.once('end', () => {
+      ended = true;
+    });
+    client.disconnect(true);
+    await eventually('ioredis to give up', () => ended);
+    await eventually('the client to be back', async () => (await client.ping()) === 'PONG', { timeoutMs: 2_000 });
   });
 
   it('fails what was in flight, and does not repeat it', async () => {

@@ -49,6 +49,7 @@ export function createClient(target: RedisTarget, name: string, logger: Logger, 
   } as RedisOptions);
   logStates(redis, logger.child({ redis: describeTarget(target), connection: name }));
   startHeartbeat(redis);
+  reviveWhenEnded(redis);
   return redis;
 }
 
@@ -75,7 +76,7 @@ export async function connectFirst(redis: Redis, target: RedisTarget, timeoutMs:
       clearTimeout(timer);
       redis.off('ready', onReady).off('error', onError);
       if (error === undefined) return resolve();
-      redis.disconnect();
+      closeClient(redis);
       reject(error);
     };
     const onReady = () => finish();
@@ -153,7 +154,22 @@ function startHeartbeat(redis: Redis): void {
     if (redis.status === 'ready') redis.ping().catch(() => {}); // the timeout closes the connection, that is enough
   }, HEARTBEAT_MS);
   timer.unref();
-  redis.on('end', () => clearInterval(timer));
+  redis.on('end', () => {
+    if (closing.has(redis)) clearInterval(timer);
+  });
+}
+
+/**
+ * ioredis gives up for good when it is told to disconnect while it still looks for the address; and it tells itself so, if a sentinel
+ * announces another master just then.
+ */
+function reviveWhenEnded(redis: Redis): void {
+  redis.on('end', () => {
+    if (closing.has(redis)) return;
+    setTimeout(() => {
+      if (!closing.has(redis)) redis.connect().catch(() => {}); // told by the events
+    }, retryDelayMs(1)).unref();
+  });
 }
 
 function unreachable(target: RedisTarget, timeoutMs: number, cause: Error | undefined): Error {
