@@ -180,7 +180,10 @@ async function drain(parts: Parts, timeoutMs: number, logger: Logger): Promise<v
   sessions.drain();
   instances.drain();
   processes.drain();
-  const finished = rpc.shutdown().then(() => true);
+  const finished = stopping
+    .idle()
+    .then(() => rpc.shutdown())
+    .then(() => true);
   if (!(await within(finished, timeoutMs))) {
     logger.warn({ timeoutMs }, 'calls are still under way at the drain timeout, and are told to go elsewhere');
     stopping.close();

@@ -134,6 +134,30 @@ describe('a server that is told to stop', () => {
     expect(await waiter).toMatchObject({ code: Status.UNAVAILABLE, info: { reason: 'SHUTTING_DOWN' } });
   });
 
+  it('lets calls go on until the drain timeout, though connections are pinged meanwhile', async () => {
+    const { server, client } = await start({ STAFETT_DRAIN_TIMEOUT: '7s' }); // longer than it takes to the next ping
+    expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: 0 });
+    const waiter = client.unary(ACQUIRE, acquire(60));
+    await eventually('the waiter', () => somebodyWaits(client));
+    const toldAt = performance.now();
+    const stopped = server.stop();
+    expect(await waiter).toMatchObject({ code: Status.UNAVAILABLE, info: { reason: 'SHUTTING_DOWN' } });
+    expect(performance.now() - toldAt).toBeGreaterThan(6_900);
+    expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+
+  it('refuses new calls while others go on, and ends as soon as those have', async () => {
+    const { server, client } = await start({ STAFETT_DRAIN_TIMEOUT: '10m' });
+    expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: 0 });
+    const waiter = client.unary(ACQUIRE, acquire(2));
+    await eventually('the waiter', () => somebodyWaits(client));
+    const stopped = server.stop();
+    await eventually('it to begin', () => server.logs().some(({ msg }) => msg === 'stopping'));
+    expect(await client.unary(ACQUIRE, acquire())).toMatchObject({ code: Status.UNAVAILABLE, info: { reason: 'SHUTTING_DOWN' } });
+    expect(await waiter).toMatchObject({ code: 0 }); // it was not granted in time
+    expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+
   it('leaves no waiter behind in a Redis that lives on', async () => {
     const { server: other, client: otherClient } = await start();
     const { server, client } = await start({ REDIS_URL: redisUrlOf(other), STAFETT_REDIS_IS_NEW: 'true', STAFETT_DRAIN_TIMEOUT: '300ms' });

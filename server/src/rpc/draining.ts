@@ -6,6 +6,8 @@ import { shuttingDown } from './errors.js';
 export class Stopping {
   readonly #draining = new AbortController();
   readonly #closing = new AbortController();
+  #underWay = 0;
+  #onIdle = () => {};
 
   constructor() {
     // Each call that is under way listens.
@@ -29,6 +31,23 @@ export class Stopping {
   close(): void {
     this.#closing.abort();
   }
+
+  /** Resolves when no call is under way. To be asked once, when no new ones are let in. */
+  idle(): Promise<void> {
+    if (this.#underWay === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+
+  /** @internal A call begins. Returns what tells that it has ended. */
+  begin(): () => void {
+    this.#underWay++;
+    return () => {
+      this.#underWay--;
+      if (this.#underWay === 0) this.#onIdle();
+    };
+  }
 }
 
 /** Refuses calls that begin after the server began to stop. Those that began before may go on. */
@@ -40,20 +59,25 @@ export function refuseWhen(draining: AbortSignal): ServerMiddleware {
 }
 
 /** Ends calls in the order of a stop. Calls in both directions end by what they agree on with their clients, or at last. */
-export function endCallsWhen({ draining, closing }: Stopping): ServerMiddleware {
-  return endWhen((call) => (call.responseStream && !call.requestStream ? draining : closing));
+export function endCallsWhen(stopping: Stopping): ServerMiddleware {
+  const { draining, closing } = stopping;
+  return endWhen(stopping, (call) => (call.responseStream && !call.requestStream ? draining : closing));
 }
 
 /** Ends all calls as soon as the server begins to stop: for services that are not what it is there for. */
-export function endAllWhen(draining: AbortSignal): ServerMiddleware {
-  return endWhen(() => draining);
+export function endAllWhen(stopping: Stopping): ServerMiddleware {
+  return endWhen(stopping, () => stopping.draining);
 }
 
 /** A call is ended by aborting its signal; its caller is told SHUTTING_DOWN, whatever the handler made of the abort. */
-function endWhen(signalFor: (call: { requestStream: boolean; responseStream: boolean }) => AbortSignal): ServerMiddleware {
+function endWhen(
+  stopping: Stopping,
+  signalFor: (call: { requestStream: boolean; responseStream: boolean }) => AbortSignal,
+): ServerMiddleware {
   return async function* endWhenStopping<Request, Response>(call: ServerMiddlewareCall<Request, Response>, context: CallContext) {
     const stop = signalFor(call);
     const signal = new EitherSignal(context.signal, stop);
+    const ended = stopping.begin();
     try {
       const response = yield* call.next(call.request, Object.create(context, { signal: { get: () => signal.get() } }));
       if (call.responseStream && stop.aborted) throw shuttingDown();
@@ -63,6 +87,7 @@ function endWhen(signalFor: (call: { requestStream: boolean; responseStream: boo
       throw error;
     } finally {
       signal.unlink();
+      ended();
     }
   };
 }

@@ -63,7 +63,7 @@ export class RpcServer {
         .with(endCallsWhen(stopping))
         .add(strictDefinition(definition), implementation as never);
     }
-    const bystanders = this.#server.with(endAllWhen(stopping.draining));
+    const bystanders = this.#server.with(endAllWhen(stopping));
     bystanders.add(HealthDefinition, this.health.service);
     const reflection = createReflection([...names, 'grpc.health.v1.Health']);
     bystanders.add(REFLECTION_V1, reflection);
@@ -83,7 +83,10 @@ export class RpcServer {
     }
   }
 
-  /** Takes no more connections. Resolves when the calls that are under way have ended. */
+  /**
+   * Takes no more connections, and closes those that there are. Resolves when the calls that are under way have ended. Not before they have, if they
+   * are to: grpc-js destroys a closed connection at its next ping, with all that goes on there.
+   */
   shutdown(): Promise<void> {
     return this.#server.shutdown();
   }
