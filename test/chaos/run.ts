@@ -41,6 +41,8 @@ export interface ChaosReport {
   readonly violations: readonly string[];
   /** How often each was done. */
   readonly faults: ReadonlyMap<string, number>;
+  /** Those of the last rounds, in their order: what was violated was so in or after them. */
+  readonly lastFaults: readonly string[];
   /** Transactions that did all that they had to do. */
   readonly succeeded: number;
   /** How often each reason ended a transaction. */
@@ -56,6 +58,7 @@ const TTL_MS = 2_000;
 /** After the last fault: until a session has run out, and a grace period is over, and a little more. */
 const CALM_MS = 2 * TTL_MS + 8_000;
 const PROGRESS_EVERY = 5;
+const ROUNDS_SHOWN = 4;
 
 /** Hurts a small world for a while, then leaves it in peace, and looks at what happened. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -95,6 +98,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const caches = await startCaches(world, rng.fork());
   const names = options.faults ?? possibleFaults(world);
   const faults = new Map<string, number>();
+  const rounds: string[] = [];
   const recoveriesMs: number[] = [];
   const violations: string[] = [];
   const end = performance.now() + seconds * 1_000;
@@ -102,6 +106,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await sleep(rng.int(200, 1_000));
     const chosen = options.together ? names : rng.sample(names, rng.chance(0.25) ? 2 : 1);
     for (const name of chosen) faults.set(name, (faults.get(name) ?? 0) + 1);
+    rounds.push(chosen.join(' and '));
     await hurt(world, chosen, rng);
     const recovery = await recover(world);
     if (recovery === undefined) violations.push(await forgotten(world, chosen));
@@ -115,7 +120,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   if (violations.length === 0) violations.push(...(await lookBack(world, caches)));
   caches.stop();
   const checked = { ...countNews(world), 'cache reads': caches.reads, 'cache writes': caches.writes };
-  return { seed, violations, faults, recoveriesMs, lostUpdates, checked, ...outcomes(world) };
+  return { seed, violations, faults, lastFaults: rounds.slice(-ROUNDS_SHOWN), recoveriesMs, lostUpdates, checked, ...outcomes(world) };
 }
 
 async function hurt(world: World, faults: readonly string[], rng: Rng): Promise<void> {
@@ -199,7 +204,17 @@ function outcomes({ events }: World): { succeeded: number; failed: Map<string, n
 }
 
 /** For people. */
-export function showReport({ seed, violations, faults, succeeded, failed, recoveriesMs, lostUpdates, checked }: ChaosReport): string {
+export function showReport({
+  seed,
+  violations,
+  faults,
+  lastFaults,
+  succeeded,
+  failed,
+  recoveriesMs,
+  lostUpdates,
+  checked,
+}: ChaosReport): string {
   const sorted = recoveriesMs.toSorted((a, b) => a - b);
   const list = (counts: ReadonlyMap<string, number>) => [...counts].map(([name, count]) => `${name} ${count}`).join(', ') || 'none';
   return [
@@ -209,6 +224,7 @@ export function showReport({ seed, violations, faults, succeeded, failed, recove
     `  recovery of all clients after a fault: p50 ${sorted[sorted.length >> 1] ?? '–'} ms, max ${sorted.at(-1) ?? '–'} ms`,
     `  lost updates: fenced registers ${lostUpdates.fenced}, unfenced ${lostUpdates.plain}`,
     `  events, settings and caches: ${list(new Map(Object.entries(checked)))}`,
+    ...(violations.length > 0 ? [`  the last faults: ${lastFaults.join('; ')}`] : []),
     ...violations.slice(0, 20).map((violation) => `  VIOLATION ${violation}`),
   ].join('\n');
 }
