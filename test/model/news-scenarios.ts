@@ -125,7 +125,8 @@ export const NEWS_SCENARIOS: Readonly<Record<string, Scenario>> = {
     assert.equal((await desk.one(desk.change('a', '3', { since: third })))[0], 'changed');
     await desk.forget(0);
     const requests = ['a', mine[7] as string, second];
-    await desk.run(desk.assertion(third, { a: third - 10 }, { requests }), desk.change('a', '4'));
+    await desk.run(desk.assertion(third, { a: third - 10 }, { requests }));
+    await desk.run(desk.change('a', '4'));
     assert.deepEqual((await desk.one(mine)).slice(0, 3), ['changed', second, -1]);
   },
 
@@ -174,6 +175,21 @@ export const NEWS_SCENARIOS: Readonly<Record<string, Scenario>> = {
       assert.deepEqual(await desk.one(elsewhere), ['unasserted']);
     }
     assert.deepEqual(await desk.one(['setting_assert', 'another', a + 1, 0, [], []]), ['unasserted']);
+  },
+
+  async 'a late change waits for all who may know of later ones'(desk) {
+    const first = await desk.set('a', '1');
+    const late = desk.change('a', '2', { since: first });
+    const [, mine] = (await desk.one(late)) as [string, number];
+    const last = await desk.set('a', '3');
+    await desk.forget(1_000);
+    await desk.one(desk.assertion(first, { a: first })); // of one that has not heard of the others
+    assert.deepEqual(await desk.run(late, desk.change('a', '4')), Array(2).fill(['grace', 1_000]));
+    await desk.one(desk.assertion(last, { a: last }));
+    desk.pass(1_000);
+    assert.deepEqual(await desk.one(late), ['mismatch', last, last]);
+    await desk.one(desk.assertion(last + 1, { a: last }, { requests: ['a', late[7] as string, mine] }));
+    assert.deepEqual((await desk.one(late)).slice(0, 3), ['changed', mine, -1]);
   },
 
   async 'there are not more settings, nor bytes of them, than may be'(desk) {

@@ -25,6 +25,11 @@ export const PLANTED_NEWS_BUGS: readonly (readonly [bug: string, find: string, r
     'if inGrace',
   ],
   ['what may still come is not waited for', "if inGrace and not meta.known then return {'grace', grace - NOW} end", ''],
+  [
+    'a change does not wait for others',
+    "if done then return {'changed', done, -1, time} end\n  if inGrace then return {'grace', grace - NOW} end",
+    "if done then return {'changed', done, -1, time} end",
+  ],
   ['settings without number', "if not record and call('ZCARD', P .. 'setting-names') >= countMax then", 'if false then'],
   ['settings of any size', 'if grows > 0 and meta.bytes + grows > bytesMax then', 'if false then'],
   [

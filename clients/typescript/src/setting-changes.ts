@@ -49,6 +49,10 @@ export class SettingChanges {
       try {
         return await this.#connection.call((link, ended) => send(link, change, ended), signal);
       } catch (error) {
+        if (error instanceof StafettError && error.reason === 'GRACE_PERIOD') {
+          await this.#connection.pause(error.retryDelayMs ?? 0, signal);
+          continue;
+        }
         const changed = overtaken < OVERTAKEN_MAX && changedMeanwhile(error, ifRevision);
         if (!changed) throw error;
         this.see(changed);

@@ -13,6 +13,7 @@ commands.setting_change = function(command)
   local record = settings.read(key)
   local done, time = settings.done(key, request, record)
   if done then return {'changed', done, -1, time} end
+  if inGrace then return {'grace', grace - NOW} end -- another server may know of a later change, and that this one was made before
   local revision, changed = record and record[1] or 0, settings.changed(meta, key, record)
   if ifRevision >= 0 and ifRevision ~= revision then return {'mismatch', revision, changed} end
   if not value and not record then return {'absent'} end
