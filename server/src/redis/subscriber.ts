@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import { type Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, toCallerError } from './client.js';
@@ -120,9 +120,19 @@ export class Subscriber {
       await this.#redis[kind](name);
     } catch (error) {
       await this.#remove(kind, name, own);
-      throw toCallerError(error);
+      throw this.#refused(error);
     }
     return () => this.#remove(kind, name, own);
+  }
+
+  /** A connection that is lost is told elsewhere; this is a Redis that is there, and refuses. */
+  #refused(cause: unknown): unknown {
+    const error = toCallerError(cause);
+    if (!(error instanceof Error && error instanceof ReplyError)) return error;
+    this.#options.logger.error({ problem: error.message }, 'Redis refuses to subscribe; callers are told to try again');
+    const unavailable = redisUnavailable();
+    unavailable.cause = error;
+    return unavailable;
   }
 
   async #remove(kind: Kind, name: string, listener: MessageListener): Promise<void> {

@@ -3,7 +3,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Position, Stafett } from '../../../clients/typescript/src/index.js';
 import { onCleanup } from '../../support/cleanup.js';
 import { connectClient } from '../../support/client.js';
-import { follow, numbers, publishNumbers } from '../../support/events.js';
+import { Follower, follow, numbers, publishNumbers } from '../../support/events.js';
 import { eventually } from '../../support/eventually.js';
 import { publishUnheard } from '../../support/lost-hints.js';
 import { startStack, type TestServer } from '../../support/stack.js';
@@ -188,6 +188,19 @@ describe('what pub/sub loses', () => {
     await publishNumbers(here, 'case/42', 1, 3);
     expect(await listener.has(3, 8_000)).toEqual([1, 2, 3]);
   });
+});
+
+test('who comes back while Redis refuses to subscribe goes on when it does no longer', async () => {
+  const since = { 'case/42': await leave('case/42') };
+  const subscriptions = (may: '+' | '-') => redis.call('ACL', 'SETUSER', 'default', `${may}subscribe`, `${may}psubscribe`);
+  onCleanup(() => subscriptions('+'));
+  await subscriptions('-');
+  const listener = new Follower(away, ['case/42'], { since });
+  await eventually('the server to be refused', () => servers[1].logs().some(({ msg }) => msg.startsWith('Redis refuses to subscribe')));
+  await publishNumbers(here, 'case/42', 1, 3);
+  await subscriptions('+');
+  expect(await listener.has(3)).toEqual([1, 2, 3]);
+  expect(listener.subscribed).toMatchObject([{ recovered: true }]);
 });
 
 test('a position from the future is refused, with its reason', async () => {
