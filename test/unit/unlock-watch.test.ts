@@ -69,6 +69,12 @@ describe('a watch tells', () => {
     expect(await told()).toEqual(['a =1', 'a 4 missed 2', 'a 5 missed 0', 'a 6 missed 0']);
   });
 
+  test('the state, also if its time was over before that came', async () => {
+    watch.end();
+    state('a', 1, now);
+    expect(await told()).toEqual(['a =1']);
+  });
+
   test('a reader that is too slow that it is cut off, and nothing behind what was dropped', async () => {
     state('a', 0, now);
     const events = watch.events()[Symbol.asyncIterator]();

@@ -71,7 +71,7 @@ export class UnlockWatch {
       yield* events;
       if (this.#events.length > 0) continue;
       if (this.#failure) throw this.#failure;
-      if (this.ended) return;
+      if (this.#failure) return;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -90,9 +90,9 @@ export class UnlockWatch {
     this.#push({ event: { $case: 'unlocked', value } });
   }
 
-  /** After its end nothing more: what was dropped then would be missing before it. */
+  /** After it failed nothing more: what was dropped then would be missing before it. */
   #push(event: WaitForUnlockResponse): void {
-    if (this.ended) return;
+    if (this.#failure) return;
     if (this.#events.length >= EVENTS_MAX)
       return this.end(streamLimit(`more than ${EVENTS_MAX} events wait for a reader that does not read`));
     this.#events.push(event);
