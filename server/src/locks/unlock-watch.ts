@@ -71,7 +71,7 @@ export class UnlockWatch {
       yield* events;
       if (this.#events.length > 0) continue;
       if (this.#failure) throw this.#failure;
-      if (this.#failure) return;
+      if (this.ended) return;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
