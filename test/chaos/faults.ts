@@ -10,10 +10,18 @@ import type { ChaosServer, World } from './world.js';
 /** Hurts the world, and heals it again. */
 export type Fault = (world: World, rng: Rng) => Promise<void>;
 
-async function restartServer(world: World, server: ChaosServer, end: () => Promise<unknown>, pauseMs: number): Promise<void> {
-  await end();
-  await sleep(pauseMs);
-  server.running = await world.startServer(server.running);
+/** The last restart of each server: of two faults at once the second waits for the first, which would else find its port taken. */
+const restarts = new WeakMap<ChaosServer, Promise<void>>();
+
+function restartServer(world: World, server: ChaosServer, end: () => Promise<unknown>, pauseMs: number): Promise<void> {
+  const restart = async () => {
+    await end();
+    await sleep(pauseMs);
+    server.running = await world.startServer(server.running);
+  };
+  const restarted = (restarts.get(server) ?? Promise.resolve()).then(restart);
+  restarts.set(server, restarted);
+  return restarted;
 }
 
 function briefly(act: (world: World, rng: Rng) => () => unknown, minMs: number, maxMs: number): Fault {

@@ -205,9 +205,9 @@ test('close: the signals of runs are aborted, and they are LOST at once', async 
   });
   const { report: elsewhere } = await node(undefined, { at: 1 });
   await report.startOrGetStatus(INPUT, START);
-  const result = elsewhere.result(INPUT);
+  const lost = expect(elsewhere.result(INPUT)).rejects.toMatchObject({ reason: 'RUN_LOST' }); // perhaps before `close` returns
   await stafett.close();
-  await expect(result).rejects.toMatchObject({ reason: 'RUN_LOST' });
+  await lost;
   expect(reason).toMatchObject({ reason: 'CLOSED' });
 });
 
