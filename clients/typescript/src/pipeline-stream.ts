@@ -19,7 +19,7 @@ export type WriteRequest = (request: PipelineRequest) => boolean;
 
 /**
  * Opens a pipeline by grpc-js itself: each layer of nice-grpc is an async generator, which costs each message something
- * (docs/decisions/012). Ends with the signal.
+ * (docs/decisions/013). Ends with the signal.
  * @param channel what `createChannel` of nice-grpc makes.
  */
 export function openPipeline(channel: Channel, metadata: Metadata, signal: AbortSignal, listener: PipelineListener): WriteRequest {

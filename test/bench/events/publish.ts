@@ -1,9 +1,8 @@
 import { connect } from '@stafett/client';
 import { Redis } from 'ioredis';
 import type { CleanupStack } from '../harness/cleanup.js';
-import { cpuSeconds } from '../harness/cpu.js';
+import { type LaneFigures, runLanes } from '../harness/lanes.js';
 import type { RedisServer } from '../harness/redis-server.js';
-import { Samples } from '../harness/samples.js';
 import { startStafett } from '../harness/stafett-server.js';
 import { formatMs, formatNumber, formatRatio, formatTable } from '../harness/table.js';
 import { toMark } from './mark.js';
@@ -18,14 +17,6 @@ interface Way {
   /** The one that its rate is compared with. */
   readonly plain: number;
   publish(channel: string, data: object): Promise<unknown>;
-}
-
-interface Figures {
-  readonly perSecond: number;
-  readonly p50: number;
-  readonly p99: number;
-  /** For each publication, µs: of the publisher, of the Stafett server, of Redis. */
-  readonly cpu: readonly number[];
 }
 
 /** One publisher that nobody listens to, beside one that talks to Redis itself. */
@@ -45,7 +36,7 @@ export async function publications(
   console.log('\n## Publications from one publisher\n');
   const rows: string[][] = [];
   for (const size of SIZES) {
-    const figures: Figures[] = [];
+    const figures: LaneFigures[] = [];
     for (const way of ways) {
       await load(way, size, WARM_UP_MS, pids);
       figures.push(await load(way, size, options.windowMs, pids));
@@ -69,29 +60,16 @@ function waysOf({ events }: Awaited<ReturnType<typeof connect>>, connection: Red
   ];
 }
 
-function toRow({ title, plain }: Way, size: number, figures: readonly Figures[], i: number): string[] {
-  const { perSecond, p50, p99, cpu } = figures[i] as Figures;
-  const ratio = formatRatio(perSecond / (figures[plain] as Figures).perSecond);
+function toRow({ title, plain }: Way, size: number, figures: readonly LaneFigures[], i: number): string[] {
+  const { perSecond, p50, p99, cpu } = figures[i] as LaneFigures;
+  const ratio = formatRatio(perSecond / (figures[plain] as LaneFigures).perSecond);
   const [publisher, server, redis] = cpu.map(formatNumber) as [string, string, string];
   return [title, `${size}`, formatNumber(perSecond), ratio, formatMs(p50), formatMs(p99), publisher, i === plain ? '' : server, redis];
 }
 
-async function load({ title, publish }: Way, size: number, windowMs: number, pids: readonly number[]): Promise<Figures> {
+let published = 0;
+
+function load({ title, publish }: Way, size: number, windowMs: number, pids: readonly number[]): Promise<LaneFigures> {
   const channel = `publications/${title.replaceAll(/\W+/g, '-')}`;
-  const times = new Samples();
-  const cpuBefore = pids.map(cpuSeconds);
-  const beganAt = performance.now();
-  let n = 0;
-  const lane = async () => {
-    for (let at = beganAt; at - beganAt < windowMs; ) {
-      await publish(channel, toMark(n++));
-      const now = performance.now();
-      times.add(now - at);
-      at = now;
-    }
-  };
-  await Promise.all(Array.from({ length: size }, lane));
-  const seconds = (performance.now() - beganAt) / 1000;
-  const cpu = pids.map((pid, i) => (1e6 * (cpuSeconds(pid) - (cpuBefore[i] as number))) / n);
-  return { perSecond: n / seconds, p50: times.percentile(0.5), p99: times.percentile(0.99), cpu };
+  return runLanes(size, windowMs, pids, () => publish(channel, toMark(published++)));
 }

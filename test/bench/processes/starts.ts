@@ -1,9 +1,8 @@
 import { connect } from '@stafett/client';
 import { Queue, Worker } from 'bullmq';
 import type { CleanupStack } from '../harness/cleanup.js';
-import { cpuSeconds } from '../harness/cpu.js';
+import { type LaneFigures, runLanes } from '../harness/lanes.js';
 import type { RedisServer } from '../harness/redis-server.js';
-import { Samples } from '../harness/samples.js';
 import { startStafett } from '../harness/stafett-server.js';
 import { formatMs, formatNumber, formatRatio, formatTable } from '../harness/table.js';
 import { bullConnection } from './bull.js';
@@ -26,14 +25,6 @@ interface Way {
   readonly ask: Ask;
 }
 
-interface Figures {
-  readonly perSecond: number;
-  readonly p50: number;
-  readonly p99: number;
-  /** For each question, µs: of the process that asks and runs, of the Stafett server, of Redis. */
-  readonly cpu: readonly number[];
-}
-
 /** Runs that start and end at once, and the state of one that goes on, beside jobs of BullMQ with ids of their own. */
 export async function starts(redis: RedisServer, options: Options, cleanup: CleanupStack): Promise<void> {
   const server = await startStafett(redis.url, cleanup);
@@ -42,7 +33,7 @@ export async function starts(redis: RedisServer, options: Options, cleanup: Clea
   console.log('\n## Start it once, or tell how far it is\n');
   const rows: string[][] = [];
   for (const size of SIZES) {
-    const figures: Figures[] = [];
+    const figures: LaneFigures[] = [];
     for (const way of ways) {
       await load(way, size, WARM_UP_MS, pids);
       figures.push(await load(way, size, options.windowMs, pids));
@@ -85,29 +76,15 @@ async function stafettWays(address: string, cleanup: CleanupStack): Promise<Way[
   ];
 }
 
-function toRow({ title, peer }: Way, size: number, figures: readonly Figures[], i: number): string[] {
-  const { perSecond, p50, p99, cpu } = figures[i] as Figures;
-  const ratio = formatRatio(perSecond / (figures[peer] as Figures).perSecond);
+function toRow({ title, peer }: Way, size: number, figures: readonly LaneFigures[], i: number): string[] {
+  const { perSecond, p50, p99, cpu } = figures[i] as LaneFigures;
+  const ratio = formatRatio(perSecond / (figures[peer] as LaneFigures).perSecond);
   const [asker, server, redis] = cpu.map(formatNumber) as [string, string, string];
   return [title, `${size}`, formatNumber(perSecond), ratio, formatMs(p50), formatMs(p99), asker, i === peer ? '' : server, redis];
 }
 
 let lastId = 0;
 
-async function load({ starts: startsRuns, ask }: Way, size: number, windowMs: number, pids: readonly number[]): Promise<Figures> {
-  const times = new Samples();
-  const cpuBefore = pids.map(cpuSeconds);
-  const beganAt = performance.now();
-  const lane = async () => {
-    for (let at = beganAt; at - beganAt < windowMs; ) {
-      await ask(startsRuns ? `run-${++lastId}` : RUNNING);
-      const now = performance.now();
-      times.add(now - at);
-      at = now;
-    }
-  };
-  await Promise.all(Array.from({ length: size }, lane));
-  const seconds = (performance.now() - beganAt) / 1000;
-  const cpu = pids.map((pid, i) => (1e6 * (cpuSeconds(pid) - (cpuBefore[i] as number))) / times.length);
-  return { perSecond: times.length / seconds, p50: times.percentile(0.5), p99: times.percentile(0.99), cpu };
+function load({ starts: startsRuns, ask }: Way, size: number, windowMs: number, pids: readonly number[]): Promise<LaneFigures> {
+  return runLanes(size, windowMs, pids, () => ask(startsRuns ? `run-${++lastId}` : RUNNING));
 }
