@@ -138,7 +138,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
 
   const readiness = (): Readiness => {
     const reasons = [
-      ...(stopping.draining.aborted ? ['the server is stopping'] : []),
+      ...(stopping.draining.reached ? ['the server is stopping'] : []),
       ...(masters.all.some(({ ready }) => ready) && subscriber.ready ? [] : ['Redis cannot be reached']),
     ];
     const warnings = missingMasters(masters);

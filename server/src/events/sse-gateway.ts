@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Status } from 'nice-grpc-common';
 import type { Logger } from 'pino';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
+import type { Step } from '../rpc/draining.js';
 import { reportDefect } from '../rpc/error-mapping.js';
 import { invalidField, StafettError } from '../rpc/errors.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from '../rpc/namespace.js';
@@ -22,7 +23,7 @@ export interface SseGatewayOptions {
   readonly channels: (namespace: string) => Channels;
   readonly logger: Logger;
   /** Ends all streams, so that browsers connect elsewhere. */
-  readonly draining: AbortSignal;
+  readonly draining: Step;
   readonly corsOrigins: readonly string[] | undefined;
   readonly heartbeatMs: number;
 }
@@ -47,7 +48,7 @@ export function addSseGateway(app: FastifyInstance, options: SseGatewayOptions):
     try {
       plan = planStream(request);
       channels = options.channels(plan.namespace);
-      if (options.draining.aborted) return comeAgain(reply, headers);
+      if (options.draining.reached) return comeAgain(reply, headers);
       subscription = await channels.subscribe(plan);
     } catch (error) {
       const refusal = error instanceof StafettError ? error : reportDefect(options.logger, '/v1/events', error);
@@ -55,8 +56,7 @@ export function addSseGateway(app: FastifyInstance, options: SseGatewayOptions):
       return refuse(reply.headers(headers), refusal);
     }
     begin(reply, headers);
-    const stop = () => subscription.end();
-    options.draining.addEventListener('abort', stop);
+    const unfollow = options.draining.follow(() => subscription.end());
     const stream = new SseStream(reply.raw, subscription, plan.feeds);
     try {
       await stream.run(options.heartbeatMs);
@@ -64,7 +64,7 @@ export function addSseGateway(app: FastifyInstance, options: SseGatewayOptions):
       // A reader that is too slow comes back for what it has not read. Everything else is told to the log.
       if (!(error instanceof StafettError)) reportDefect(options.logger, '/v1/events', error);
     } finally {
-      options.draining.removeEventListener('abort', stop);
+      unfollow();
       channels.unsubscribe(subscription);
       reply.raw.end();
     }

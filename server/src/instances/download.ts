@@ -3,6 +3,7 @@ import { Status } from 'nice-grpc-common';
 import type { Logger } from 'pino';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { CallEnd, CallInstanceRequest, CallInstanceResponse, CallStart } from '../gen/stafett/v1/instance.js';
+import type { Step } from '../rpc/draining.js';
 import { reportDefect } from '../rpc/error-mapping.js';
 import { invalidField, StafettError } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
@@ -28,7 +29,7 @@ export interface DownloadOptions {
   readonly logger: Logger;
   call(request: CallInstanceRequest, namespace: string, signal: AbortSignal): AsyncIterable<CallInstanceResponse>;
   /** Aborted when the server begins to stop. */
-  readonly draining: AbortSignal;
+  readonly draining: Step;
 }
 
 type Path = { id: string; name: string };
@@ -52,7 +53,7 @@ async function download(
   const gone = new AbortController();
   const onGone = () => gone.abort();
   reply.raw.once('close', onGone);
-  options.draining.addEventListener('abort', onGone);
+  const unfollow = options.draining.follow(onGone);
   try {
     refuseOtherSites(request.headers['sec-fetch-site']);
     const [call, namespace] = toCall(request);
@@ -62,7 +63,7 @@ async function download(
   } catch (error) {
     return fail(options, request, reply, error);
   } finally {
-    options.draining.removeEventListener('abort', onGone);
+    unfollow();
   }
 }
 
@@ -150,7 +151,7 @@ function drained(raw: FastifyReply['raw'], gone: AbortSignal): Promise<void> {
 function fail({ logger, draining }: DownloadOptions, request: FastifyRequest, reply: FastifyReply, cause: unknown): unknown {
   const error = cause instanceof StafettError ? cause : reportDefect(logger, request.routeOptions.url ?? '', cause);
   if (reply.raw.headersSent) return reply.raw.destroy();
-  if (reply.raw.destroyed && !draining.aborted) return reply.hijack();
+  if (reply.raw.destroyed && !draining.reached) return reply.hijack();
   const { status, reason, message, metadata, retryDelayMs } = error;
   if (retryDelayMs !== undefined) reply.header('retry-after', Math.ceil(retryDelayMs / 1000));
   const code = STATUS_OF_CAUSE[metadata.cause ?? ''] ?? HTTP_STATUS[status] ?? 500;

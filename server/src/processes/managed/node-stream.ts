@@ -5,7 +5,7 @@ import { invalidField } from '../../rpc/errors.js';
 import { sessionNotFound } from '../../sessions/refusals.js';
 import { Latest } from '../latest.js';
 import type { ManagedProcess, Observer } from './managed-process.js';
-import type { ManagedProcesses } from './managed-processes.js';
+import type { ManagedProcesses, Node } from './managed-processes.js';
 import { checkReports, type JoinPlan, planJoin } from './process-checks.js';
 import { toAssignment, toConfig } from './process-views.js';
 import { joinedElsewhere, tooManyNodes, tooManyProcesses } from './refusals.js';
@@ -24,13 +24,14 @@ export interface NodeStreamOptions {
 }
 
 /** One JoinProcess stream: a node of a process, for as long as it is connected to this server. */
-export class NodeStream implements Observer {
+export class NodeStream implements Observer, Node {
   readonly isNode = true;
   readonly #options: NodeStreamOptions;
   readonly #responses = new Latest<JoinProcessResponse>();
   #join: JoinPlan | undefined;
   #process: ManagedProcess | undefined;
-  /** The engine knows the node, as far as we have heard. */
+  /** As which it counts with the others here. */
+  #sid = '';
   #joined = false;
   #restarts = new Map<string, number>();
   #told = '';
@@ -40,28 +41,28 @@ export class NodeStream implements Observer {
   }
 
   async *run(requests: AsyncIterable<JoinProcessRequest>, signal: AbortSignal): AsyncIterable<JoinProcessResponse> {
-    const { events } = this.#options.engine;
+    const { processes } = this.#options;
     const onAbort = () => this.#responses.end();
-    const onAsserted = (sid: string) => sid === this.#join?.sid && this.#enter();
-    const onReask = () => !this.#joined && this.#enter();
-    const onEpoch = () => this.#enter();
     signal.addEventListener('abort', onAbort);
-    events.on('asserted', onAsserted).on('reask', onReask).on('epoch', onEpoch);
     void this.#read(requests);
     try {
       yield* this.#responses.values();
     } finally {
       this.#responses.end();
       signal.removeEventListener('abort', onAbort);
-      events.off('asserted', onAsserted).off('reask', onReask).off('epoch', onEpoch);
-      if (this.#process) this.#options.processes.remove(this.#process, this);
+      processes.removeNode(this.#sid, this);
+      if (this.#process) processes.remove(this.#process, this);
     }
+  }
+
+  get joined(): boolean {
+    return this.#joined;
   }
 
   onSnapshot(snapshot: Snapshot): void {
     if (!this.#join || !this.#joined || !snapshot.config) return;
     const { sid } = this.#join;
-    if (!snapshot.nodes.some((node) => node[0] === sid)) return this.#enter(); // which tells why not
+    if (!snapshot.nodes.some((node) => node[0] === sid)) return this.enter(); // which tells why not
     const response = { slots: toAssignment(snapshot, sid), config: toConfig(snapshot.config) };
     const facts = response.slots.map(({ slot, grant, drain }) => [slot, grant?.lockId, grant?.epoch, drain]);
     const told = JSON.stringify([snapshot.config[2], facts]);
@@ -86,17 +87,20 @@ export class NodeStream implements Observer {
   }
 
   #onJoin(join: JoinPlan): void {
+    if (this.#responses.ended) return;
     const before = this.#join;
     if (before && (before.name !== join.name || before.sid !== join.sid))
       throw invalidField('join', 'a stream is one node of one process: name and session_id must stay');
     this.#join = join;
     this.#process ??= this.#options.processes.open(join.name);
-    this.#enter();
-    if (!before) this.#process.add(this);
+    this.enter();
+    if (before) return;
+    this.#sid = join.sid;
+    this.#options.processes.addNode(join.sid, this);
+    this.#process.add(this);
   }
 
-  /** Makes the node known to the engine, or known again. */
-  #enter(): void {
+  enter(): void {
     if (!this.#join || this.#responses.ended) return;
     this.#joined = false;
     const { engine, generation, maxProcesses, processes } = this.#options;
