@@ -9,7 +9,8 @@ import { freshNamespace } from '../support/stub-stack.js';
 
 // Real nodes, in processes of their own, which tell what their workers do.
 
-const TTL_MS = 2_000;
+/** Longer than it takes to start another Redis in Docker. */
+const TTL_MS = 3_000;
 const TAKEOVER_MS = TTL_MS + 1_000;
 
 let stack: TestStack;

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { assertSession } from './asserting.js';
 import { backoffMs } from './backoff.js';
 import { closed, isHopeless, isUnavailable, lockRevoked, StafettError } from './errors.js';
+import { Gate } from './gate.js';
 import type { SessionLife } from './life.js';
 import { Link } from './link.js';
 import type { Settings } from './options.js';
@@ -22,10 +23,14 @@ const GOOD_MS = 1_000;
 /** How often those who wait for a connection are looked through. */
 const SWEEP_MS = 250;
 const CLOSE_MS = 2_000;
+/** A node of a thousand processes that opened all its streams in one go would keep both sides from hearing its keepalives. */
+const JOINS_AT_ONCE = 32;
 
 /** The client's one connection: to one server at a time, and to the next when that fails. Keeps the session. */
 export class Connection {
   readonly pipeline = new Pipeline();
+  /** For those who join a process, until they have. */
+  readonly joins = new Gate(JOINS_AT_ONCE);
   readonly #settings: Settings;
   readonly #listeners = new Set<(state: SessionState) => void>();
   readonly #onAsserted = new Set<() => void>();

@@ -6,7 +6,6 @@ import {
   type SlotReport,
 } from './gen/stafett/v1/process.js';
 import type { Link } from './link.js';
-import { LinkedSignal } from './signals.js';
 import type { WorkerSlot } from './worker-slot.js';
 
 /** Slots in one report; the servers' own limit. */
@@ -53,15 +52,13 @@ export class JoinStream {
     this.#wake();
   }
 
-  /** Ends when the server has let the node leave. @throws when the stream or the link breaks. */
+  /** Ends when the server has let the node leave. @throws when the stream breaks, or the signal is aborted, as it is to be with the link. */
   async *converse(link: Link, signal: AbortSignal): AsyncGenerator<JoinProcessResponse> {
-    const linked = new LinkedSignal(link.broken, signal);
     try {
-      yield* link.processes.joinProcess(this.#requests(), { signal: linked.signal });
+      yield* link.processes.joinProcess(this.#requests(), { signal });
     } finally {
       this.#ended = true;
       this.#wake();
-      linked.unlink();
     }
   }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type StafettError, sessionLost } from './errors.js';
 import type { AssertedGrant } from './gen/stafett/v1/session.js';
 import { lookingSignal } from './signals.js';
@@ -75,6 +76,7 @@ export class SessionLife {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
+      setMaxListeners(0, this.#controller.signal); // one for each process that leaves
       if (this.lost) this.#controller.abort(this.lost);
       lookingSignal(this.#controller, () => this.lost);
     }

@@ -7,6 +7,7 @@ import { type JoinFacts, JoinStream } from './join-stream.js';
 import type { SessionLife } from './life.js';
 import type { Link } from './link.js';
 import { type ProcessConfig, type SlotState, toConfigView } from './process-views.js';
+import { LinkedSignal } from './signals.js';
 import { type WorkerFunction, WorkerSlot } from './worker-slot.js';
 
 /** What this node offers, checked. */
@@ -135,7 +136,7 @@ export class ManagedProcess implements AsyncDisposable {
         const link = await this.#connection.link(Number.POSITIVE_INFINITY, this.#over.signal);
         const since = performance.now();
         const error = await this.#serve(link);
-        if (!error) return;
+        if (!error || this.#over.signal.aborted) return;
         if (performance.now() - since > 1_000) failures = 0;
         if (link.broken.aborted) continue;
         this.#settings.onError(error);
@@ -149,21 +150,33 @@ export class ManagedProcess implements AsyncDisposable {
 
   /** @returns why it is over, or undefined if the node has left. */
   async #serve(link: Link): Promise<StafettError | undefined> {
-    const life = this.#connection.life as SessionLife;
-    if (this.#capacity === 0 && this.#stopped && this.#slots.size === 0 && life !== this.#life) return undefined; // left with its session
+    const linked = new LinkedSignal(link.broken, this.#over.signal);
+    let letOut = () => {};
+    try {
+      letOut = await this.#connection.joins.enter(linked.signal);
+      const life = this.#connection.life as SessionLife;
+      if (this.#capacity === 0 && this.#stopped && this.#slots.size === 0 && life !== this.#life) return undefined; // left with its session
+      for await (const response of this.#open(life).converse(link, linked.signal)) {
+        letOut();
+        this.#onResponse(life, response);
+      }
+      return this.#stopped ? undefined : new StafettError('UNAVAILABLE', 'CONNECTION_FAILED', 'the server ended the stream');
+    } catch (cause) {
+      return StafettError.from(cause);
+    } finally {
+      letOut();
+      this.#stream = undefined;
+      linked.unlink();
+    }
+  }
+
+  #open(life: SessionLife): JoinStream {
     this.#life = life;
     const stream = new JoinStream(() => this.#facts(life));
     this.#stream = stream;
     for (const slot of this.#slots) if (slot.grant.life === life) stream.report(slot);
     if (this.#stopped && this.#slots.size === 0) stream.leave();
-    try {
-      for await (const response of stream.converse(link, this.#over.signal)) this.#onResponse(life, response);
-      return this.#stopped ? undefined : new StafettError('UNAVAILABLE', 'CONNECTION_FAILED', 'the server ended the stream');
-    } catch (cause) {
-      return StafettError.from(cause);
-    } finally {
-      this.#stream = undefined;
-    }
+    return stream;
   }
 
   #facts(life: SessionLife): JoinFacts {
