@@ -25,7 +25,20 @@ export async function runMain(main) {
  * @throws {Stop} when it fails.
  */
 export async function run(command, args, shown = shownAs(command, args)) {
-  const { code, signal } = await exitOf(command, args, { stdio: ['ignore', 2, 2] });
+  failUnlessDone(await exitOf(command, args, { stdio: ['ignore', 2, 2] }), shown);
+}
+
+/** The same for commands that run beside others: what it writes comes when it has ended, so that it is not mixed with theirs. */
+export async function runInOnePiece(command, args, shown = shownAs(command, args)) {
+  const output = [];
+  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => output.push(chunk));
+  const exit = await endOf(command, child, 'close');
+  process.stderr.write(Buffer.concat(output));
+  failUnlessDone(exit, shown);
+}
+
+function failUnlessDone({ code, signal }, shown) {
   if (code !== 0) throw new Stop(`\`${shown}\` failed (${signal ?? `exit code ${code}`}); the lines above say why`);
 }
 
@@ -37,10 +50,13 @@ export function runNpm(args) {
 
 /** How a command ends: `{ code, signal }`. Its input and output are this process' own unless told otherwise. */
 export function exitOf(command, args, options = {}) {
+  return endOf(command, spawn(command, args, { cwd: root, stdio: 'inherit', ...options }), 'exit');
+}
+
+function endOf(command, child, event) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
     child.once('error', (error) => reject(new Stop(`${command} cannot be started: ${error.message}`)));
-    child.once('exit', (code, signal) => resolve({ code, signal }));
+    child.once(event, (code, signal) => resolve({ code, signal }));
   });
 }
 
