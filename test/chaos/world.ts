@@ -5,6 +5,7 @@ import { onCleanup } from '../support/cleanup.js';
 import { eventually } from '../support/eventually.js';
 import { createFakeClock, type FakeClock } from '../support/fake-clock.js';
 import { plainEnv, startProcess, type TestProcess } from '../support/process.js';
+import { compiledProgram } from '../support/program.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Rng } from '../support/rng.js';
 import { startServer, type TestServer } from '../support/stack.js';
@@ -130,7 +131,7 @@ export class World {
       news,
     };
     const settings = JSON.stringify({ ...common, name, addresses, seed: rng.int(0, 2 ** 31) });
-    const child = startProcess(process.execPath, ['--import', 'tsx', CLIENT, settings], plainEnv());
+    const child = startProcess(process.execPath, [compiledProgram(CLIENT), settings], plainEnv());
     onCleanup(() => child.kill('SIGKILL'));
     let ready = false;
     createInterface({ input: child.child.stdout as Readable }).on('line', (line) => {

@@ -6,6 +6,7 @@ import { onCleanup } from '../support/cleanup.js';
 import { connectClient, holder } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { plainEnv, startProcess, type TestProcess } from '../support/process.js';
+import { compiledProgram } from '../support/program.js';
 import { startStack, type TestStack } from '../support/stack.js';
 import { freshNamespace } from '../support/stub-stack.js';
 
@@ -30,7 +31,7 @@ beforeEach(async () => {
 });
 
 async function startHolder(ttlMs: number): Promise<void> {
-  frozen = startProcess(process.execPath, ['--import', 'tsx', PROGRAM, stack.server.address, namespace, String(ttlMs)], plainEnv());
+  frozen = startProcess(process.execPath, [compiledProgram(PROGRAM), stack.server.address, namespace, String(ttlMs)], plainEnv());
   onCleanup(() => frozen.kill('SIGKILL'));
   const token = () => /^token (\d+)$/m.exec(frozen.stdout())?.[1] ?? false;
   frozenToken = BigInt((await eventually('the process to hold the lock', token, { timeoutMs: 30_000 })) as string);

@@ -7,6 +7,7 @@ import { connectClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import type { LoadReport, LoadSettings } from '../support/load-client.js';
 import { plainEnv, startProcess, type TestProcess } from '../support/process.js';
+import { compiledProgram } from '../support/program.js';
 import { httpGet } from '../support/server-checks.js';
 import { startStack, type TestServer, type TestStack } from '../support/stack.js';
 import { connectStub, freshNamespace } from '../support/stub-stack.js';
@@ -62,7 +63,7 @@ async function probeKeepAlives(): Promise<number[]> {
 function startLoad(): TestProcess {
   const common = { port: stack.server.grpcPort, namespace, names: NAMES, ttlMs: TTL_MS };
   const settings: LoadSettings = { ...common, connections: 4, sessions: SESSIONS, waits: WAITS };
-  const load = startProcess(process.execPath, ['--import', 'tsx', PROGRAM, JSON.stringify(settings)], plainEnv());
+  const load = startProcess(process.execPath, [compiledProgram(PROGRAM), JSON.stringify(settings)], plainEnv());
   onCleanup(() => load.kill());
   return load;
 }

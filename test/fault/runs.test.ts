@@ -5,6 +5,7 @@ import { onCleanup } from '../support/cleanup.js';
 import { connectClient, gate } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { plainEnv, startProcess, type TestProcess } from '../support/process.js';
+import { compiledProgram } from '../support/program.js';
 import { startStack, type TestServer, type TestStack } from '../support/stack.js';
 import { freshNamespace } from '../support/stub-stack.js';
 
@@ -32,7 +33,7 @@ function define(retryOnLost = 0): RunType<number, number> {
 }
 
 async function startNode({ address }: TestServer = stack.server): Promise<TestProcess> {
-  const node = startProcess(process.execPath, ['--import', 'tsx', PROGRAM, address, namespace, String(TTL_MS)], plainEnv());
+  const node = startProcess(process.execPath, [compiledProgram(PROGRAM), address, namespace, String(TTL_MS)], plainEnv());
   onCleanup(() => node.kill('SIGKILL'));
   await eventually('the node to be ready', () => node.stdout().includes('ready') || node.ended, { timeoutMs: 30_000 });
   expect(node.ended, node.stderr()).toBe(false);

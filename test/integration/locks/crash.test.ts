@@ -4,6 +4,7 @@ import { EndReason, type Grant } from '../../../server/src/gen/stafett/v1/lock.j
 import { onCleanup } from '../../support/cleanup.js';
 import { eventually } from '../../support/eventually.js';
 import { plainEnv, startProcess, type TestProcess } from '../../support/process.js';
+import { compiledProgram } from '../../support/program.js';
 import { startStack, type TestServer, type TestStack } from '../../support/stack.js';
 import type { StubClient } from '../../support/stub-client.js';
 import { toMs } from '../../support/stub-duration.js';
@@ -33,7 +34,7 @@ beforeEach(() => {
 });
 
 async function startHolder(at: TestServer, name: string, ttlMs: number): Promise<TestProcess> {
-  const args = ['--import', 'tsx', HOLDER, String(at.grpcPort), namespace, String(ttlMs), name];
+  const args = [compiledProgram(HOLDER), String(at.grpcPort), namespace, String(ttlMs), name];
   const holder = startProcess(process.execPath, args, plainEnv());
   onCleanup(() => holder.kill());
   await eventually('the holder to have the lock', () => holder.stdout().includes('holds') || holder.ended, { timeoutMs: 20_000 });
