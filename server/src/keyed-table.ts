@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { Placed } from './crowd.js';
 
 /** Heads of chains, at first. */
 const HEADS_MIN = 64;
@@ -14,7 +15,7 @@ const SEED = randomInt(2 ** 31);
  * one survives the collections of the young generation, and so does all that it held. This is a plain hash table with chains in arrays, which are
  * used again.
  */
-export class KeyedTable<T extends object> {
+export class KeyedTable<T extends Placed> {
   readonly #keyOf: (item: T) => string;
   readonly #items: (T | undefined)[] = [];
   readonly #hashes: number[] = [];
@@ -45,25 +46,24 @@ export class KeyedTable<T extends object> {
     if (this.size === this.#heads.length) this.#grow();
     const hash = hashOf(this.#keyOf(item));
     const place = this.#free.pop() ?? this.#items.length;
+    item.place = place;
     this.#items[place] = item;
     this.#hashes[place] = hash;
     this.#link(place, hash);
   }
 
+  has(item: T): boolean {
+    return this.#items[item.place] === item;
+  }
+
   /** @returns whether it was there. */
   delete(item: T): boolean {
-    const hash = hashOf(this.#keyOf(item));
-    let before = NOBODY;
-    for (let place = this.#head(hash); place !== NOBODY; before = place, place = this.#next[place] as number) {
-      if (this.#items[place] !== item) continue;
-      const next = this.#next[place] as number;
-      if (before === NOBODY) this.#heads[hash & (this.#heads.length - 1)] = next;
-      else this.#next[before] = next;
-      this.#items[place] = undefined;
-      this.#free.push(place);
-      return true;
-    }
-    return false;
+    if (!this.has(item)) return false;
+    const { place } = item;
+    this.#unlink(place);
+    this.#items[place] = undefined;
+    this.#free.push(place);
+    return true;
   }
 
   /** Those that are there now, in no particular order. */
@@ -78,6 +78,18 @@ export class KeyedTable<T extends object> {
   #link(place: number, hash: number): void {
     this.#next[place] = this.#head(hash);
     this.#heads[hash & (this.#heads.length - 1)] = place;
+  }
+
+  #unlink(place: number): void {
+    const next = this.#next[place] as number;
+    const head = (this.#hashes[place] as number) & (this.#heads.length - 1);
+    if (this.#heads[head] === place) {
+      this.#heads[head] = next;
+      return;
+    }
+    let before = this.#heads[head] as number;
+    while (this.#next[before] !== place) before = this.#next[before] as number;
+    this.#next[before] = next;
   }
 
   /** All places are taken now. */

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Placed } from '../../server/src/crowd.js';
 import { KeyedTable } from '../../server/src/keyed-table.js';
 import { testSeed } from '../support/rng.js';
 
-interface Item {
+interface Item extends Placed {
   readonly key: string;
 }
 
@@ -17,7 +18,7 @@ describe('a keyed table', () => {
         const there = model.get(key);
         expect(table.get(key)).toBe(there);
         if (adds && !there) {
-          const item = { key };
+          const item = { key, place: 0 };
           table.add(item);
           model.set(key, item);
         } else if (!adds && there) {
@@ -33,7 +34,7 @@ describe('a keyed table', () => {
 
   test('has room for several with one key, and takes out the one that is meant', () => {
     const table = new KeyedTable<Item>(({ key }) => key);
-    const items = Array.from({ length: 3 }, () => ({ key: 'a' }));
+    const items = Array.from({ length: 3 }, () => ({ key: 'a', place: 0 }));
     for (const item of items) table.add(item);
     expect(table.delete(items[1] as Item)).toBe(true);
     expect(new Set(table.all())).toEqual(new Set([items[0], items[2]]));

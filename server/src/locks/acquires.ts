@@ -1,3 +1,4 @@
+import type { Placed } from '../crowd.js';
 import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
 import type { AcquireCommand, AcquireResult, GrantedResult, Results } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
@@ -13,7 +14,7 @@ import { acquireRefusal, cancelled } from './refusals.js';
 /** Told once how the acquire went. */
 export type AcquireListener = (error: Error | undefined, response?: AcquireResponse) => void;
 
-interface Pending {
+interface Pending extends Placed {
   plan: AcquirePlan;
   /** The how manieth it is. */
   readonly order: number;
@@ -79,7 +80,7 @@ export class Acquires {
       const bytes = this.#options.admission.enter(plan);
       if (typeof bytes !== 'number') return listener(bytes);
       const [order, startedAt] = [++this.#begun, performance.now()];
-      pending = { plan, order, bytes, startedAt, listeners: new Set(), answered: false, left: false };
+      pending = { plan, order, bytes, startedAt, listeners: new Set(), answered: false, left: false, place: 0 };
       this.#pending.add(pending);
     }
     pending.listeners.add(listener);
@@ -139,7 +140,7 @@ export class Acquires {
   #onResult(pending: Pending, error: Error | undefined, result?: AcquireResult): void {
     const { lockId, sid } = pending.plan;
     if (pending.left && (result?.[0] === 'granted' || result?.[0] === 'queued')) return this.#takeBackUnlessAskedAnew(lockId);
-    if (pending.answered || this.#pending.get(lockId) !== pending) return;
+    if (pending.answered || !this.#pending.has(pending)) return;
     if (error || !result) return this.#answer(pending, error);
     switch (result[0]) {
       case 'granted':

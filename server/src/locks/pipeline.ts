@@ -1,7 +1,7 @@
+import { Crowd, type Placed } from '../crowd.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
-import { KeyedTable } from '../keyed-table.js';
 import type { DirectStream } from '../rpc/direct-streams.js';
 import { invalidField, type StafettError, streamLimit } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
@@ -34,7 +34,7 @@ export interface PipelineOptions {
 
 type Result = PipelineResult['result'];
 
-interface Asked {
+interface Asked extends Placed {
   readonly lockId: string;
   readonly listener: AcquireListener;
 }
@@ -44,7 +44,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   #results: PipelineResult[] = [];
   /** Acquires under way, to be abandoned when the stream breaks. */
-  readonly #acquires = new KeyedTable<Asked>(({ lockId }) => lockId);
+  readonly #acquires = new Crowd<Asked>();
   readonly #stream: Pick<DirectStream<PipelineRequest, PipelineResponse>, 'open' | 'send'>;
   #inFlight = 0;
   #inputEnded = false;
@@ -154,7 +154,7 @@ export class Pipeline {
       this.#acquires.delete(asked);
       this.#answer(id, error || !value ? this.#error(error) : { $case: 'acquire', value });
     };
-    const asked: Asked = { lockId: plan.lockId, listener };
+    const asked: Asked = { lockId: plan.lockId, listener, place: 0 };
     this.#acquires.add(asked);
     this.#options.acquires.start(plan, listener);
   }

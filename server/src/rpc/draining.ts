@@ -1,4 +1,5 @@
 import type { CallContext, ServerMiddleware, ServerMiddlewareCall } from 'nice-grpc-common';
+import { Crowd, type Placed } from '../crowd.js';
 import { shuttingDown } from './errors.js';
 
 /**
@@ -6,7 +7,7 @@ import { shuttingDown } from './errors.js';
  * one that is added or removed: with 20,000 streams that takes longer than all the rest of a call.
  */
 export class Step {
-  #followers: { place: number; tell(): void }[] = [];
+  readonly #followers = new Crowd<Placed & { tell(): void }>();
   #reached = false;
 
   get reached(): boolean {
@@ -16,21 +17,16 @@ export class Step {
   /** Told when it is reached; at once if it has been already. Returns what ends that. */
   follow(tell: () => void): () => void {
     if (this.#reached) tell();
-    const follower = { tell, place: this.#followers.length };
-    this.#followers.push(follower);
-    return () => {
-      if (this.#followers[follower.place] !== follower) return;
-      const last = this.#followers.pop() as typeof follower;
-      if (last === follower) return;
-      last.place = follower.place;
-      this.#followers[last.place] = last;
-    };
+    const follower = { tell, place: 0 };
+    this.#followers.add(follower);
+    return () => void this.#followers.delete(follower);
   }
 
   /** @internal */
   reach(): void {
+    if (this.#reached) return;
     this.#reached = true;
-    for (const { tell } of this.#followers.splice(0)) tell();
+    for (const { tell } of this.#followers.all()) tell();
   }
 }
 
