@@ -195,7 +195,7 @@ describe('nothing is changed by a call', () => {
       commands: [['open', 's9', 60_000, ''] as Command],
       pass: { ...belief0, ...belief },
     };
-    const reply = decodeBatch(await harness.callRaw(encodeBatch(batch)));
+    const reply = decodeBatch(await harness.callRaw(encodeBatch(batch)), batch.commands);
     expect(await one(['session', 's9'])).toEqual('mistaken' in reply ? ['gone'] : expect.arrayContaining(['session']));
     return 'mistaken' in reply ? reply.mistaken : undefined;
   };

@@ -114,7 +114,7 @@ export class EngineHarness {
     const answer = await this.#observedCall(packr.pack(request));
     const [reply, held, waiting, ...outboxes] = answer;
     if (commands.some(([verb]) => verb === 'drain')) this.#outboxes.delete(server);
-    const decoded = decodeBatch(reply);
+    const decoded = decodeBatch(reply, commands);
     if ('mistaken' in decoded) throw new Mismatch(`the engine takes the epoch or the time for another: ${decoded.mistaken}`);
     return {
       ...decoded,

@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr';
-import type { BatchReply, BatchRequest, BatchStats, EngineEvent, Mistake } from './commands.js';
+import type { BatchReply, BatchRequest, BatchStats, Command, EngineEvent, Mistake } from './commands.js';
+import { joinCommands, splitResults } from './joined-commands.js';
 import type { ChangeView } from './setting-commands.js';
 
 /** Names that one script call gives back at the most for sessions that have ended; the rest follows in the next call. */
@@ -11,16 +12,18 @@ export function encodeBatch(request: BatchRequest): Buffer {
   const { serverId, seen, limits, commands, pass } = request;
   const { maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, maxRuns } = limits;
   const numbers = [maxWaitersPerLock, maxLocksPerSession, maxSessions, lockRetentionMs, EXPIRE_BUDGET, maxRuns];
-  return packr.pack([serverId, seen, numbers, commands, [pass.epoch, pass.run, pass.expected, pass.toleranceMs]]);
+  return packr.pack([serverId, seen, numbers, joinCommands(commands), [pass.epoch, pass.run, pass.expected, pass.toleranceMs]]);
 }
 
 type Packed = [number, number, number, number, unknown[], EngineEvent[], BatchStats, number];
 
-export function decodeBatch(reply: Buffer): BatchReply | Mistake {
+/** @param commands those that it is the reply to. */
+export function decodeBatch(reply: Buffer, commands: readonly Command[]): BatchReply | Mistake {
   const packed = packr.unpack(reply) as Packed | [number, Mistake['mistaken']];
   if (packed.length === 2) return { now: packed[0], mistaken: packed[1] };
   const [now, seq, soonest, more, results, events, stats, graceUntil] = packed;
-  return { now, seq, soonest, more: more === 1, results: list(results), events: list(events), stats, graceUntil };
+  const each = splitResults(commands, list(results), now);
+  return { now, seq, soonest, more: more === 1, results: each, events: list(events), stats, graceUntil };
 }
 
 /** What another server's call left on our channel: the epoch's prefix and the events. */

@@ -150,7 +150,7 @@ export class Engine {
       const sentAt = performance.now();
       const batch = encodeBatch({ serverId: this.serverId, seen: this.#seen, limits: this.#options.limits, commands, pass });
       const keys = [pass.prefix, epoch.gate];
-      const reply = decodeBatch((await pass.connection.callFunction(this.#library, '', keys, [batch])) as Buffer);
+      const reply = decodeBatch((await pass.connection.callFunction(this.#library, '', keys, [batch])) as Buffer, commands);
       const receivedAt = performance.now();
       if ('mistaken' in reply) {
         if (reply.mistaken === 'epoch') epoch.doubt(pass.epoch);

@@ -42,6 +42,7 @@ do
 end
 do
 --@include lock-commands.lua
+--@include joined-commands.lua
 --@include ../../instances/scripts/instance-commands.lua
 --@include read-commands.lua
 end

@@ -81,9 +81,6 @@ end
 commands.acquire = function(command)
   local _, sid, rid, names, wait, owner, context, ttl, ticket, generation = unpack(command, 1, 10)
   if not isLatest(sid, generation) then return {'moved'} end
-  local isPlain = ttl == 0 and not context and #names == 1 and (not ticket or ticket == 0)
-  local short = isPlain and acquireShort(sid, rid, names[1], wait, owner)
-  if short then return short end
   local id = join(sid, rid)
   if ttl == 0 and not alive(sid) then return {inGrace and 'unconfirmed' or 'gone'} end
   local known = readAcquire(id)
@@ -175,8 +172,6 @@ end
 -- {release, lock} -> {released, ms it was held, first name} | {released} before | {not_held, lock, blockers, how}
 commands.release = function(command)
   local id = command[2]
-  local short = releaseShort(id)
-  if short then return short end
   local acquire = readAcquire(id)
   if acquire and acquire[STATE] == GRANTED and alive((split(id))) then
     finish(id, acquire, RELEASED)

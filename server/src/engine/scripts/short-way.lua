@@ -2,7 +2,7 @@
 --   handed over to the next in line. It does exactly what the general way does, without the tables and the second looks that
 --   that needs. Whatever is not so simple gets nil, and takes the general way, with nothing changed.
 
--- {granted, ...} or {queued, ...} as `acquire`, or nil
+-- The token of the grant, or {queued, ...} as `acquire`, or nil
 local function acquireShort(sid, rid, name, wait, owner)
   local deadline = deadlineOf(sid)
   local key = P .. 'lock:' .. name
@@ -19,7 +19,7 @@ local function acquireShort(sid, rid, name, wait, owner)
   if free then
     call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, 0, id, string.sub(packed, rest)))
     count(1, 0)
-    return {'granted', number, NOW, deadline, 0}
+    return number
   end
   call('ZADD', P .. 'queue:' .. name, number, id)
   call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, queued + 1, holder, string.sub(packed, rest)))
@@ -52,7 +52,7 @@ local function inherit(name, id, server, owner)
   serveReserved()
 end
 
--- {released, ms it was held, name}, or nil
+-- How long it was held (ms) and its name, or nil
 local function releaseShort(id)
   local sid, rid = split(id)
   if isLease(sid) or not alive(sid) then return nil end
@@ -78,5 +78,5 @@ local function releaseShort(id)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] - 1 end
   count(-1, 0)
   if heir then inherit(name, heir, server, heirOwner) end
-  return {'released', NOW - since, name}
+  return NOW - since, name
 end

@@ -1,0 +1,31 @@
+-- What: acquires and releases that follow each other in a batch, as servers join them (`joined-commands.ts`): they come without a table each, and
+--   their results go without one. Each is carried out by itself, in its turn.
+
+-- Acquires that follow each other, of one session and one connection, each for one name, all alike otherwise: {acquires, sid, wait 0|1, owner,
+-- the client's connection or 0, rid, name, rid, name, ...} -> {deadline, result, result, ...}. A result: the token of a grant that began
+-- just now, else what `acquire` says.
+commands.acquires = function(command)
+  local _, sid, wait, owner, generation = unpack(command, 1, 5)
+  local isShort = isLatest(sid, generation)
+  local results = {deadlineOf(sid)}
+  for i = 6, #command, 2 do
+    local rid, name = command[i], command[i + 1]
+    results[#results + 1] = isShort and acquireShort(sid, rid, name, wait, owner)
+      or commands.acquire({'acquire', sid, rid, {name}, wait, owner, false, 0, 0, generation})
+    settle()
+  end
+  return results
+end
+
+-- Releases that follow each other: {releases, lock, lock, ...} -> {result, result, ...}. A result: for how long it was held (ms), followed by its
+-- name; else what `release` says.
+commands.releases = function(command)
+  local results = {}
+  for i = 2, #command do
+    local heldMs, name = releaseShort(command[i])
+    results[#results + 1] = heldMs or commands.release({'release', command[i]})
+    if heldMs then results[#results + 1] = name end
+    settle()
+  end
+  return results
+end
