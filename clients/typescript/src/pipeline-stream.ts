@@ -1,3 +1,4 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Client, type Metadata as GrpcMetadata, Metadata as GrpcMetadataConstructor, type ServiceError } from '@grpc/grpc-js';
 import { type Channel, ClientError, Metadata } from 'nice-grpc';
 import { errorDetailsClientMiddleware } from 'nice-grpc-error-details';
@@ -41,9 +42,21 @@ export function openPipeline(channel: Channel, metadata: Metadata, signal: Abort
   return (request) => call.write(request);
 }
 
+/** A larger message does not keep what it was written into, bytes. */
+const KEPT_MAX = 1_048_576;
+
+let writer = new BinaryWriter();
+
+/** Into a buffer that is used again: a new one begins with 128 bytes, and is copied each time that it has to grow. */
 function encode(request: PipelineRequest): Buffer {
-  const bytes = PipelineRequest.encode(request).finish();
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  try {
+    const bytes = PipelineRequest.encode(request, writer).finish();
+    if (bytes.length > KEPT_MAX) writer = new BinaryWriter();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  } catch (error) {
+    writer = new BinaryWriter(); // what was written until then is in the other
+    throw error;
+  }
 }
 
 function decode(bytes: Buffer): PipelineResponse {

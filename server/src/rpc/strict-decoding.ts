@@ -17,6 +17,7 @@ import * as processes from '../gen/stafett/v1/process.js';
 import * as runs from '../gen/stafett/v1/run.js';
 import * as sessions from '../gen/stafett/v1/session.js';
 import * as settings from '../gen/stafett/v1/setting.js';
+import { encodeMessage } from './encoding.js';
 import { invalidField, type StafettError } from './errors.js';
 
 /**
@@ -71,7 +72,7 @@ export function strictDefinition<Definition extends TsProtoServiceDefinition>(
     const encode = (value: unknown) => {
       const { [TAKEN]: onTaken, [ENCODED]: bytes } = value as { [TAKEN]?: () => void; [ENCODED]?: Uint8Array };
       onTaken?.();
-      return bytes ?? responseType.encode(value).finish();
+      return bytes ?? encodeMessage(responseType as never, value);
     };
     const strictMethod = {
       path: `/${definition.fullName}/${method.name}`,
