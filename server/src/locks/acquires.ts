@@ -21,7 +21,7 @@ interface Pending extends Placed {
   /** What it takes, as it was admitted. */
   readonly bytes: number;
   startedAt: number;
-  readonly listeners: Set<AcquireListener>;
+  readonly listeners: AcquireListener[];
   answered: boolean;
   /** Its place in the queue, once it is known. */
   ticket?: number;
@@ -80,17 +80,17 @@ export class Acquires {
       const bytes = this.#options.admission.enter(plan);
       if (typeof bytes !== 'number') return listener(bytes);
       const [order, startedAt] = [++this.#begun, performance.now()];
-      pending = { plan, order, bytes, startedAt, listeners: new Set(), answered: false, left: false, place: 0 };
+      pending = { plan, order, bytes, startedAt, listeners: [], answered: false, left: false, place: 0 };
       this.#pending.add(pending);
     }
-    pending.listeners.add(listener);
+    if (!pending.listeners.includes(listener)) pending.listeners.push(listener);
     this.#ask(pending);
   }
 
   /** The caller has gone for good: leaves the queues, or gives back what was granted meanwhile. */
   leave(lockId: string, listener: AcquireListener): void {
     const pending = this.#pending.get(lockId);
-    if (!pending?.listeners.delete(listener) || pending.listeners.size > 0) return;
+    if (!pending || !stopsTelling(pending, listener)) return;
     this.#forget(pending);
     this.#takeBack(lockId);
   }
@@ -106,7 +106,7 @@ export class Acquires {
     const pending = this.#pending.get(lockId);
     if (!pending) return;
     if (pending.plan.leaseTtlMs > 0) return this.leave(lockId, listener);
-    if (!pending.listeners.delete(listener) || pending.listeners.size > 0) return;
+    if (!stopsTelling(pending, listener)) return;
     this.#disarm(pending);
     pending.orphaned = this.#options.deadlines.add(this.#options.resumeWindowMs, () => {
       this.#forget(pending);
@@ -236,6 +236,13 @@ export class Acquires {
     pending.orphaned?.cancel();
     pending.timeout = pending.keep = pending.orphaned = undefined;
   }
+}
+
+/** @returns whether it was the last one that was told. */
+function stopsTelling({ listeners }: Pending, listener: AcquireListener): boolean {
+  const place = listeners.indexOf(listener);
+  if (place >= 0) listeners.splice(place, 1);
+  return place >= 0 && listeners.length === 0;
 }
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
