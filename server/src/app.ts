@@ -163,7 +163,7 @@ function assemble(config: Config, logger: Logger, version: string, target: Redis
     readiness,
     addRoutes: (app) => {
       addSseGateway(app, { channels: (namespace) => channels.of(namespace), logger, draining: stopping.draining, ...sse });
-      addDownloads(app, { logger, call: instances.call, draining: stopping.draining });
+      addDownloads(app, { logger, call: instances.call, stopping });
     },
   });
   const updateHealth = () => rpc.health.set(readiness().ready);

@@ -3,9 +3,9 @@ import { Status } from 'nice-grpc-common';
 import type { Logger } from 'pino';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
 import type { CallEnd, CallInstanceRequest, CallInstanceResponse, CallStart } from '../gen/stafett/v1/instance.js';
-import type { Step } from '../rpc/draining.js';
+import type { Stopping } from '../rpc/draining.js';
 import { reportDefect } from '../rpc/error-mapping.js';
-import { invalidField, StafettError } from '../rpc/errors.js';
+import { invalidField, isAbort, StafettError, shuttingDown } from '../rpc/errors.js';
 import { toDuration } from '../rpc/fields.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from '../rpc/namespace.js';
 import { TAKEN } from '../rpc/strict-decoding.js';
@@ -28,8 +28,8 @@ const SHA_TRAILER = 'Stafett-Sha256';
 export interface DownloadOptions {
   readonly logger: Logger;
   call(request: CallInstanceRequest, namespace: string, signal: AbortSignal): AsyncIterable<CallInstanceResponse>;
-  /** Aborted when the server begins to stop. */
-  readonly draining: Step;
+  /** Ends all downloads when it begins, so that callers go elsewhere, and waits for their last words. */
+  readonly stopping: Stopping;
 }
 
 type Path = { id: string; name: string };
@@ -53,7 +53,8 @@ async function download(
   const gone = new AbortController();
   const onGone = () => gone.abort();
   reply.raw.once('close', onGone);
-  const unfollow = options.draining.follow(onGone);
+  reply.raw.once('close', options.stopping.begin());
+  const unfollow = options.stopping.draining.follow(onGone);
   try {
     refuseOtherSites(request.headers['sec-fetch-site']);
     const [call, namespace] = toCall(request);
@@ -148,10 +149,12 @@ function drained(raw: FastifyReply['raw'], gone: AbortSignal): Promise<void> {
 }
 
 /** Before the first byte it is a page; after it, only a broken connection shows that the answer is not complete. */
-function fail({ logger, draining }: DownloadOptions, request: FastifyRequest, reply: FastifyReply, cause: unknown): unknown {
-  const error = cause instanceof StafettError ? cause : reportDefect(logger, request.routeOptions.url ?? '', cause);
+function fail({ logger, stopping }: DownloadOptions, request: FastifyRequest, reply: FastifyReply, cause: unknown): unknown {
+  if (isAbort(cause) && !stopping.draining.reached) return reply.hijack(); // the caller has gone
+  const told = isAbort(cause) ? shuttingDown() : cause;
+  const error = told instanceof StafettError ? told : reportDefect(logger, request.routeOptions.url ?? '', told);
   if (reply.raw.headersSent) return reply.raw.destroy();
-  if (reply.raw.destroyed && !draining.reached) return reply.hijack();
+  if (reply.raw.destroyed) return reply.hijack();
   const { status, reason, message, metadata, retryDelayMs } = error;
   if (retryDelayMs !== undefined) reply.header('retry-after', Math.ceil(retryDelayMs / 1000));
   const code = STATUS_OF_CAUSE[metadata.cause ?? ''] ?? HTTP_STATUS[status] ?? 500;

@@ -55,7 +55,7 @@ export class Stopping {
     });
   }
 
-  /** @internal A call begins. Returns what tells that it has ended. */
+  /** A call begins. Returns what tells that it has ended. */
   begin(): () => void {
     this.#underWay++;
     return () => {

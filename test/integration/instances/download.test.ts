@@ -3,6 +3,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { eventually } from '../../support/eventually.js';
 import { type CalledInstance, sha256OfBlocks, startInstance } from '../../support/instances.js';
+import { metric } from '../../support/slow-reader.js';
 import { startStack, type TestServer, type TestStack } from '../../support/stack.js';
 import { freshNamespace } from '../../support/stub-stack.js';
 
@@ -76,6 +77,7 @@ describe('GET /v1/instances/{id}/calls/{name}', () => {
     await eventually('the instance to stand still', standsStill, { intervalMs: 300 });
     response.destroy();
     await eventually('the instance to stop', () => instance.stdout().includes('stopped true'), { timeoutMs: 1_000 });
+    expect(other.logs().filter(({ level }) => level === 50)).toEqual([]);
   });
 
   test('an instance that dies in the middle breaks the connection, so that nobody takes a part for the whole', async () => {
@@ -106,5 +108,18 @@ describe('GET /v1/instances/{id}/calls/{name}', () => {
     const response = await request(url('echo'), { 'sec-fetch-site': 'cross-site' });
     response.resume();
     expect(response.statusCode).toBe(403);
+  });
+
+  test('a server that stops says so to those that it has told nothing yet', async () => {
+    const mortal = await stack.addServer();
+    const address = url('cpu-profile', { seconds: '60' }).replace(other.httpAddress, mortal.httpAddress);
+    const underWay = fetch(address);
+    await eventually('the call to be under way', async () => (await metric(mortal, 'stafett_instance_calls_running')) === 1);
+    const ended = mortal.kill('SIGTERM');
+    const response = await underWay;
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ reason: 'SHUTTING_DOWN' });
+    await ended;
+    expect(mortal.logs().filter(({ level }) => level === 50)).toEqual([]);
   });
 });
