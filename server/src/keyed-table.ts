@@ -52,6 +52,7 @@ export class KeyedTable<T extends Placed> {
     this.#link(place, hash);
   }
 
+  /** Is this very item there? */
   has(item: T): boolean {
     return this.#items[item.place] === item;
   }

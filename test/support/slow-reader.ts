@@ -53,9 +53,9 @@ export class SlowReader {
   }
 }
 
-/** What a server's metrics say; the sum over all labels. */
-export async function metric(server: { readonly httpAddress: string }, name: string): Promise<number> {
+/** What a server's metrics say; the sum over all labels, or those that have `label`, as in `grpc_method="Acquire"`. */
+export async function metric(server: { readonly httpAddress: string }, name: string, label = ''): Promise<number> {
   const text = await (await fetch(`http://${server.httpAddress}/metrics`)).text();
-  const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map(([, value]) => Number(value));
-  return values.reduce((sum, value) => sum + value, 0);
+  const lines = [...text.matchAll(new RegExp(`^${name}(\\{[^}]*\\})? (\\S+)$`, 'gm'))];
+  return lines.reduce((sum, [, labels = '', value]) => sum + (labels.includes(label) ? Number(value) : 0), 0);
 }

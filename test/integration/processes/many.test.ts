@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { connectClient } from '../../support/client.js';
 import { eventually } from '../../support/eventually.js';
 import { untilStopped } from '../../support/managed-nodes.js';
+import { metric } from '../../support/slow-reader.js';
 import { startStack, type TestStack } from '../../support/stack.js';
 import { freshNamespace } from '../../support/stub-stack.js';
 
@@ -17,10 +18,7 @@ beforeAll(async () => {
 });
 
 /** Streams that have been opened. */
-async function joinsBegun(): Promise<number> {
-  const text = await (await fetch(`http://${stack.server.httpAddress}/metrics`)).text();
-  return Number(/^grpc_server_started_total\{[^}]*grpc_method="JoinProcess"[^}]*\} (\d+)/m.exec(text)?.[1] ?? 0);
-}
+const joinsBegun = () => metric(stack.server, 'grpc_server_started_total', 'grpc_method="JoinProcess"');
 
 test('a node joins so many processes at once, and in the end all', async () => {
   const client = await connectClient(stack.server, { namespace: freshNamespace(), ttl: 30_000 });
