@@ -5,7 +5,6 @@ import type { Choices } from './choices.js';
 import { compare, show, Violation } from './violation.js';
 
 type Granted = Extract<EngineEvent, ['granted', ...unknown[]]>;
-type Dropped = Extract<EngineEvent, ['dropped', ...unknown[]]>;
 
 export interface Call {
   readonly server: string;
@@ -27,8 +26,8 @@ export class Replay {
   undrained: readonly EngineEvent[];
   readonly #told = new Map<string, EngineEvent[]>();
   readonly #grants: Granted[];
-  /** Server -> what it was told of waiters that were dropped, in that order. */
-  readonly #drops = new Map<string, Dropped[]>();
+  /** What each server was told, by `orderOf`: a path of choices that does not lead there is left at once. */
+  readonly #toldInOrder = new Map<string, EngineEvent[]>();
   readonly #unlocked: [name: string, count: number, past: PastView][] = [];
   readonly #countsBefore: { held: number; waiting: number };
   #deadlines: number[] = [];
@@ -44,8 +43,10 @@ export class Replay {
     this.#countsBefore = model.counts();
     const told: [string, readonly EngineEvent[]][] = [[call.server, observed.events], ...observed.foreign];
     for (const [server, events] of told) {
-      const drops = events.filter((event): event is Dropped => event[0] === 'dropped');
-      this.#drops.set(server, drops);
+      for (const event of events) {
+        const order = orderOf(server, event);
+        this.#toldInOrder.set(order, [...(this.#toldInOrder.get(order) ?? []), event]);
+      }
     }
     this.#grants = told
       .flatMap(([, events]) => events)
@@ -78,9 +79,8 @@ export class Replay {
 
   tell(server: string, event: EngineEvent): void {
     this.#told.set(server, [...(this.#told.get(server) ?? []), event]);
-    if (event[0] !== 'dropped') return;
-    const drop = this.#drops.get(server)?.shift();
-    if (show(drop) !== show(event)) throw new Violation(`${server} was told ${show(drop)}; expected ${show(event)}`);
+    const told = this.#toldInOrder.get(orderOf(server, event))?.shift();
+    if (show(told) !== show(event)) throw new Violation(`${server} was told ${show(told)}; expected ${show(event)}`);
   }
 
   setDeadline(session: Session, deadline: number): void {
@@ -176,8 +176,8 @@ export class Replay {
   }
 
   #isDroppedNext({ caller, id }: Acquire, how: number): boolean {
-    const next = this.#drops.get(caller)?.[0];
-    return next?.[1] === id && next[2] === how;
+    const dropped: EngineEvent = ['dropped', id, how];
+    return show(this.#toldInOrder.get(orderOf(caller, dropped))?.[0]) === show(dropped);
   }
 
   #expireDue(): void {
@@ -233,6 +233,9 @@ export class Replay {
     if (this.#deadlines.length > 0 && !wakesUp) throw new Violation(`soonest is ${observed.soonest}; a session runs out at ${soonest}`);
   }
 }
+
+/** Events of one order come one after the other; those of different orders may come in any. */
+const orderOf = (server: string, event: EngineEvent): string => [server, event[0], event[0] === 'unlocked' ? event[1] : ''].join(' ');
 
 /** A server hears of grants in the order of their tokens, and of a name's unlocks in the order of their counts. */
 function checkOrder(events: readonly EngineEvent[]): void {
