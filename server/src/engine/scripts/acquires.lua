@@ -13,6 +13,7 @@ local WHOLE_ACQUIRE = ACQUIRE .. 'c0' -- with the names
 local HOLDER, UNLOCKS, QUEUED, WATCHERS = 1, 2, 3, 4 -- holder '' if free; unlocks false if the name is new
 local LOCK = '<dds' -- behind it stand the watchers
 local WHOLE_LOCK = LOCK .. 'c0'
+local LOCK_NUMBERS, LOCK_HOLDER = '<dd', 17 -- what comes first, and the byte after it
 
 -- A past holder: {who, owner, owner of its session, token, since, until, how it ended}
 local PAST = '<Bdddsss'

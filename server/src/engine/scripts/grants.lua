@@ -50,7 +50,7 @@ local function finish(id, acquire, how)
     local name = acquire[NAMES][i]
     local lock = readLock(name)
     lock[HOLDER], lock[UNLOCKS] = '', (lock[UNLOCKS] or 0) + 1
-    call('HSET', P .. 'lock:' .. name, 's', packLock(lock), lock[UNLOCKS] % HISTORY, packed)
+    call('HSET', P .. 'lock:' .. name, 's', packLock(lock), HISTORY_FIELDS[lock[UNLOCKS] % HISTORY], packed)
     if lock[QUEUED] > 0 then dirty[#dirty + 1] = name end
     noteFree(name)
     if lock[WATCHERS] ~= '' then unlocked[#unlocked + 1] = {name, lock[UNLOCKS], lock[WATCHERS], past} end

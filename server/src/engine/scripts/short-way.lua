@@ -8,21 +8,20 @@ local function acquireShort(sid, rid, name, wait, owner)
   local key = P .. 'lock:' .. name
   local packed = deadline > NOW and call('HGET', key, 's')
   if not packed or inGrace or acquireCount(sid) >= LIMITS[2] then return nil end
-  local unlocks, queued, holder, rest = struct.unpack(LOCK, packed)
-  local free = holder == '' and queued == 0
+  local unlocks, queued = struct.unpack(LOCK_NUMBERS, packed)
+  local free = queued == 0 and string.byte(packed, LOCK_HOLDER) == 0
   if not free and (wait == 0 or queued >= LIMITS[1]) then return nil end
   local number = nextSeq()
   local acquire = struct.pack(WHOLE_ACQUIRE, free and GRANTED or WAITING, number, NOW, 0, SERVER, owner, '', name)
   if call('HSETNX', acquiresKey(sid), rid, acquire) == 0 then return nil end -- a repetition
   acquireCounts[sid] = acquireCounts[sid] + 1
-  local id = join(sid, rid)
   if free then
-    call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, 0, id, string.sub(packed, rest)))
+    call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, 0, sid .. '.' .. rid, string.sub(packed, LOCK_HOLDER + 1)))
     count(1, 0)
     return number
   end
-  call('ZADD', P .. 'queue:' .. name, number, id)
-  call('HSET', key, 's', struct.pack(WHOLE_LOCK, unlocks, queued + 1, holder, string.sub(packed, rest)))
+  call('ZADD', P .. 'queue:' .. name, number, join(sid, rid))
+  call('HSET', key, 's', struct.pack(LOCK_NUMBERS, unlocks, queued + 1) .. string.sub(packed, LOCK_HOLDER))
   count(0, 1)
   return {'queued', number, NOW}
 end
@@ -63,8 +62,8 @@ local function releaseShort(id)
   if state ~= GRANTED or string.find(name, '\0', 1, true) or isReserved(name) then return nil end
   local key = P .. 'lock:' .. name
   packed = call('HGET', key, 's')
-  local unlocks, queued, _, watchers = struct.unpack(LOCK, packed)
-  if watchers <= #packed then return nil end
+  local unlocks, queued = struct.unpack(LOCK_NUMBERS, packed)
+  if string.find(packed, '\0', LOCK_HOLDER, true) < #packed then return nil end -- somebody watches
   local heir, server, heirOwner
   if queued > 0 then
     heir, server, heirOwner = heirOf(name)
@@ -73,7 +72,7 @@ local function releaseShort(id)
   end
   unlocks = unlocks + 1
   local past = struct.pack(PAST, RELEASED, token, since, NOW, sid, owner, ownerOf(sid))
-  call('HSET', key, 's', struct.pack(LOCK, unlocks, queued, heir or ''), unlocks % HISTORY, past)
+  call('HSET', key, 's', struct.pack(LOCK, unlocks, queued, heir or ''), HISTORY_FIELDS[unlocks % HISTORY], past)
   call('HDEL', acquiresKey(sid), rid)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] - 1 end
   count(-1, 0)
