@@ -20,7 +20,7 @@ export interface Options {
 
 export const usage = `npm run bench -- [options]
   --only a,b          scenarios: ${scenarioIds.join(', ')} (default: all)
-  --contenders a,b    ${contenders.map((contender) => contender.id).join(', ')} (default: all but stafett-pipeline)
+  --contenders a,b    ${contenders.map((contender) => contender.id).join(', ')} (default: all but stafett-pipeline and relay)
   --sizes 1,512       only these numbers in flight, of waiters or of locks held
   --runs N            runs, of which the median is shown (default 3)
   --seconds S         measured time of a cell (default 3)
