@@ -8,6 +8,10 @@ export interface Placed {
 export class Crowd<T extends Placed> {
   readonly #items: T[] = [];
 
+  get size(): number {
+    return this.#items.length;
+  }
+
   add(item: T): void {
     item.place = this.#items.push(item) - 1;
   }

@@ -13,9 +13,11 @@ import { show, Violation } from './violation.js';
  */
 /** What ends an epoch has tests of its own. */
 type InstanceVerb = 'register_instance' | 'detach_instance' | 'leave_instance' | 'instance' | 'instances' | 'watch_instances';
+/** What servers make of acquires and releases that follow each other. */
+type JoinedVerb = 'acquires' | 'releases';
 export type ModelVerb = Exclude<
   Verb,
-  'reopen' | 'claim' | EventVerb | keyof ProcessResults | keyof RunResults | SettingVerb | InstanceVerb
+  'reopen' | 'claim' | JoinedVerb | EventVerb | keyof ProcessResults | keyof RunResults | SettingVerb | InstanceVerb
 >;
 
 export type Rule<V extends Verb> = (replay: Replay, command: CommandOf<V>, got: unknown[]) => unknown[];

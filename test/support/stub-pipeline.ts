@@ -1,6 +1,9 @@
 import type {
+  AcquireRun,
   DeepPartial,
+  DoneRun,
   Grant,
+  GrantRun,
   LockServiceClient,
   PipelineCommand,
   PipelineRequest,
@@ -17,6 +20,8 @@ type Result = NonNullable<PipelineResult['result']>;
 const COMMANDS_MAX = 1_000;
 
 interface Pending {
+  /** Of an acquire of a run: what its grant is if nothing else is said. */
+  readonly grant?: Pick<Grant, 'lockId' | 'names'>;
   resolve(result: Result): void;
   reject(error: unknown): void;
 }
@@ -68,6 +73,34 @@ export class StubPipeline {
     return quiet(this.acquire(names, options).then(granted));
   }
 
+  /** Acquires in one run; the request ids are numbers from `first` on. */
+  acquireRun(names: readonly string[], first: number, options: AcquireOptions = {}): Promise<Outcome>[] {
+    const { sessionId, waitTimeout, owner, purpose } = acquireRequest(names, options);
+    const run: DeepPartial<AcquireRun> = { names: [...names], sessionId, firstRequest: BigInt(first), waitTimeout, owner, purpose };
+    const grants = names.map((name, i) => ({ lockId: `${sessionId}.${first + i}`, names: [name] }));
+    const results = this.#run({ $case: 'acquireRun', value: run }, grants);
+    return results.map((result) => quiet(result.then((value) => toOutcome(resultValue(value, 'acquire')))));
+  }
+
+  /** Releases in one run. */
+  releaseRun(session: { readonly id: string }, first: number, offsets: readonly number[]): Promise<void>[] {
+    const value = { sessionId: session.id, firstRequest: BigInt(first), offsets: [...offsets] };
+    const results = this.#run({ $case: 'releaseRun', value }, offsets);
+    return results.map((result) => quiet(result.then((each) => void resultValue(each, 'release'))));
+  }
+
+  #run(command: Command, each: readonly (Pending['grant'] | number)[]): Promise<Result>[] {
+    const id = this.#lastId + 1n;
+    this.#lastId += BigInt(each.length);
+    if (this.#batch.push({ id, command }) === 1) queueMicrotask(() => this.#flush());
+    return each.map((grant, i) => {
+      const pending = new Promise<Result>((resolve, reject) => {
+        this.#pending.set(id + BigInt(i), { resolve, reject, ...(typeof grant === 'object' && { grant }) });
+      });
+      return quiet(pending);
+    });
+  }
+
   async release({ lockId }: Pick<Grant, 'lockId'>): Promise<void> {
     resultValue(await this.command({ $case: 'release', value: { lockId } }), 'release');
   }
@@ -88,8 +121,10 @@ export class StubPipeline {
 
   async #read(locks: LockServiceClient): Promise<unknown> {
     try {
-      for await (const { results } of locks.pipeline(this.#outbox, { signal: this.#abort.signal })) {
+      for await (const { results, granted: grants, released } of locks.pipeline(this.#outbox, { signal: this.#abort.signal })) {
         for (const { id, result } of results) this.#answer(id, result);
+        for (const run of grants) this.#answerGranted(run);
+        for (const run of released) this.#answerReleased(run);
       }
       this.#failAll(new Error('the pipeline has ended'));
       return undefined;
@@ -106,6 +141,20 @@ export class StubPipeline {
     if (!result) pending.reject(new Error('a result without a result'));
     else if (result.$case === 'error') pending.reject(fromPipeline(result.value));
     else pending.resolve(result);
+  }
+
+  #answerGranted({ id, offsets, firstFencingToken, tokenOffsets, acquireTime, expireTime, epoch }: GrantRun): void {
+    for (const [i, offset] of offsets.entries()) {
+      const own = this.#pending.get(id + BigInt(offset))?.grant;
+      if (!own) throw new Error(`a grant to nobody: ${id} + ${offset}`);
+      const fencingToken = firstFencingToken + BigInt(tokenOffsets[i] as number);
+      const grant = { ...own, fencingToken, acquireTime, expireTime, epoch, ttl: undefined };
+      this.#answer(id + BigInt(offset), { $case: 'acquire', value: { outcome: { $case: 'grant', value: grant } } });
+    }
+  }
+
+  #answerReleased({ id, offsets }: DoneRun): void {
+    for (const offset of offsets) this.#answer(id + BigInt(offset), { $case: 'release', value: {} });
   }
 
   #failAll(error: unknown): void {

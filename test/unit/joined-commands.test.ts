@@ -16,23 +16,42 @@ test('what follows each other and is alike goes as one', () => {
     ['release', 's.y'],
     ['drain'],
     ['release', 's.z'],
+    ['release', 't.z'],
+    ['acquires', 's', 1, 'owner', 7, 'd', 'lock-d', 'e', 'lock-e'],
+    ['releases', 's', 'd', 'e'],
     acquire('c'),
   ];
   expect(joinCommands(commands)).toEqual([
     ['acquires', 's', 1, 'owner', 7, 'a', 'lock-a', 'b', 'lock-b'],
-    ['releases', 's.x', 's.y'],
+    ['releases', 's', 'x', 'y'],
     ['drain'],
-    ['releases', 's.z'],
+    ['releases', 's', 'z'],
+    ['releases', 't', 'z'],
+    ['acquires', 's', 1, 'owner', 7, 'd', 'lock-d', 'e', 'lock-e'],
+    ['releases', 's', 'd', 'e'],
     ['acquires', 's', 1, 'owner', 7, 'c', 'lock-c'],
   ]);
-  const joined = [[900, 11, ['queued', 12, 500]], [30, 'lock-x', ['released']], ['drained'], [['not_held', 's.z', [], 2]], [900, ['gone']]];
+  const notHeld = ['not_held', 's.z', [], 2];
+  const joined = [
+    [900, 11, ['queued', 12, 500]],
+    [30, 'lock-x', ['released']],
+    ['drained'],
+    [notHeld],
+    [5, 'lock-z'],
+    [900, 13, ['contended', []]],
+    [7, 'lock-d', notHeld],
+    [900, ['gone']],
+  ];
   expect(splitResults(commands, joined, 500)).toEqual([
     ['granted', 11, 500, 900, 0],
     ['queued', 12, 500],
     ['released', 30, 'lock-x'],
     ['released'],
     ['drained'],
-    ['not_held', 's.z', [], 2],
+    notHeld,
+    ['released', 5, 'lock-z'],
+    { now: 500, deadline: 900, each: [13, ['contended', []]] },
+    [7, 'lock-d', notHeld],
     ['gone'],
   ]);
 });

@@ -57,3 +57,23 @@ test('there is room again when Redis has answered, refused, or was given up', as
   expect(told).toHaveLength(MAX);
   expect(submit(batcher(room), MAX)).toEqual([]);
 });
+
+test('a run counts as what it stands for, and a batch has no more commands for it', async () => {
+  const batches: number[][] = [];
+  const room = new Room(1_000);
+  const sizes = (commands: readonly unknown[][]) => commands.map((command) => command.length - 2);
+  const send = async (commands: unknown[][]) => {
+    batches.push(sizes(commands));
+    await new Promise(() => {});
+    return {} as BatchReply;
+  };
+  const to = new Batcher({ room, send: send as never, onReply: () => {} });
+  const run = (count: number) => ['releases', 's', ...Array.from({ length: count }, String)] as ['releases', string, ...string[]];
+  for (const count of [100, 20, 9, 128, 200]) to.submit<'releases'>(run(count), () => {});
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(batches).toEqual([[100, 20], [9]]); // two at a time
+  const refused: unknown[] = [];
+  to.submit<'releases'>(run(600), (error) => refused.push(error));
+  to.submit<'releases'>(run(500), () => {});
+  expect(refused).toHaveLength(1);
+});

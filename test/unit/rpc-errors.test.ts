@@ -35,10 +35,10 @@ beforeEach(async () => {
       return {};
     },
     async *pipeline(requests: AsyncIterable<unknown>) {
-      for await (const _ of requests) yield { results: [] };
+      for await (const _ of requests) yield { results: [], granted: [], released: [] };
     },
     async *waitForUnlock(_: unknown, { signal }: { signal: AbortSignal }) {
-      yield { results: [] };
+      yield { results: [], granted: [], released: [] };
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
   };

@@ -26,7 +26,7 @@ export class Grant implements Held {
   #ended: StafettError | undefined;
   #listeners: Set<(reason: StafettError) => void> | undefined;
 
-  readonly #number: number;
+  number = 0;
   readonly #proto: ProtoGrant;
   readonly #source: GrantSource;
   readonly #shownAs: ShownAs;
@@ -40,7 +40,7 @@ export class Grant implements Held {
     this.#proto = proto;
     this.#source = source;
     this.#shownAs = shownAs;
-    this.#number = life.grants.add(this);
+    life.grants.add(this);
   }
 
   get lockId(): string {
@@ -74,7 +74,7 @@ export class Grant implements Held {
   lose(reason: StafettError): void {
     if (this.#ended) return;
     this.#ended = reason;
-    this.life.grants.delete(this.#number);
+    this.life.grants.delete(this);
     const listeners = this.#listeners;
     this.#listeners = undefined;
     for (const listener of listeners ?? []) listener(reason);
@@ -98,7 +98,7 @@ export class Grant implements Held {
   leave(): Promise<unknown> | undefined {
     this.#users--;
     if (this.#users > 0 || this.lost) return undefined;
-    this.life.grants.delete(this.#number);
+    this.life.grants.delete(this);
     return this.#source.release(this.life, this.lockId);
   }
 }

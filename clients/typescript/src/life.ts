@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import { type StafettError, sessionLost } from './errors.js';
 import type { AssertedGrant } from './gen/stafett/v1/session.js';
+import { type Numbered, Ring } from './numbered.js';
 import { lookingSignal } from './signals.js';
-import { Slots } from './slots.js';
 
 /** Something that is held under a session. */
-export interface Held {
+export interface Held extends Numbered {
   readonly lockId: string;
   lose(reason: StafettError): void;
   /** For servers that have lost it. */
@@ -31,7 +31,7 @@ export class SessionLife {
   readonly id: string;
   readonly ttlMs: number;
   /** What is held. */
-  readonly grants = new Slots<Held>();
+  readonly grants = new Ring<Held>();
   /** What this process runs under it. */
   readonly runs = new Set<{ lose(reason: StafettError): void }>();
   /** The life of Redis' data in which the session is known; '' while it is being asserted. */
@@ -83,10 +83,10 @@ export class SessionLife {
     return this.#controller.signal;
   }
 
-  /** A request id that this session has not used. */
+  /** A request id that this session has not used: a number, one more than the one before. */
   nextRequestId(): string {
     this.#requests++;
-    return this.#requests.toString(36);
+    return String(this.#requests);
   }
 
   /** The keepalive that was sent then is confirmed. */

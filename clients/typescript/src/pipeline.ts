@@ -1,10 +1,11 @@
 import { toProtoDuration } from './durations.js';
 import { fromPipelineError, StafettError } from './errors.js';
-import type { AcquireRequest, AcquireResponse, PipelineCommand, PipelineResult } from './gen/stafett/v1/lock.js';
+import { fold } from './folding.js';
+import type { AcquireRequest, AcquireResponse, DoneRun, GrantRun, PipelineCommand, PipelineResult } from './gen/stafett/v1/lock.js';
 import type { SessionLife } from './life.js';
 import type { Link } from './link.js';
+import { type Numbered, Ring } from './numbered.js';
 import { Outgoing } from './outgoing.js';
-import { Slots } from './slots.js';
 import type { Times } from './waiting-room.js';
 import { weigh } from './weigh.js';
 
@@ -22,11 +23,7 @@ type Command = NonNullable<PipelineCommand['command']>;
 type Result = NonNullable<PipelineResult['result']>;
 
 /** Something that was asked and is not answered. */
-interface Pending {
-  /** Of the command; 0 before it is sent or waits to be. */
-  id: number;
-  /** The how manieth command it is. */
-  order: number;
+interface Pending extends Numbered {
   readonly life: SessionLife;
   readonly command: Command;
   /** Of an acquire. Undefined for what takes something back. */
@@ -42,10 +39,10 @@ interface Pending {
  * every command can be repeated, by its `request_id` or `lock_id`.
  */
 export class Pipeline {
-  readonly #pending = new Slots<Pending>();
+  /** By the number of the command, its id. */
+  readonly #pending = new Ring<Pending>();
   #acquires = 0;
-  #submitted = 0;
-  #outgoing: Outgoing<PipelineCommand> | undefined;
+  #outgoing: Outgoing<Pending> | undefined;
   #paused = false;
 
   /** How many acquires wait for an answer. */
@@ -55,11 +52,11 @@ export class Pipeline {
 
   /** Uses the link from now on, until that breaks. */
   attach(link: Link): void {
-    const outgoing = new Outgoing<PipelineCommand>({ itemsMax: COMMANDS_MAX, weightMax: MESSAGE_BYTES_MAX, weigh });
+    const outgoing = new Outgoing<Pending>({ itemsMax: COMMANDS_MAX, weightMax: MESSAGE_BYTES_MAX, weigh });
     this.#outgoing = outgoing;
     this.#paused = false;
     // What takes back goes first: it makes room for what asks, at the locks and within the server's limit for a stream.
-    const pending = this.#inOrder();
+    const pending = this.#pending.all();
     for (const each of pending) if (!each.times) this.#send(each);
     for (const each of pending) if (each.times) this.#send(each);
     this.#converse(link, outgoing);
@@ -74,14 +71,14 @@ export class Pipeline {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    for (const pending of this.#inOrder()) if (pending.sent === 0) this.#send(pending);
+    for (const pending of this.#pending.all()) if (pending.sent === 0) this.#send(pending);
   }
 
   /** Without a link, what was asked waits for the next one; but nobody waits for what is only a confirmation. */
   detach(): void {
     this.#outgoing?.end();
     this.#outgoing = undefined;
-    for (const pending of this.#inOrder()) if (!pending.times) pending.resolve(undefined);
+    for (const pending of this.#pending.all()) if (!pending.times) pending.resolve(undefined);
   }
 
   /**
@@ -93,7 +90,7 @@ export class Pipeline {
       if (this.#acquires >= ACQUIRES_MAX) throw tooManyPending();
       const answer = (result: Result | undefined) => resolve((result as Result & { $case: 'acquire' }).value);
       const command: Command = { $case: 'acquire', value: request };
-      const pending: Pending = { id: 0, order: 0, life, command, times, sent: 0, resolve: answer, reject };
+      const pending: Pending = { number: 0, life, command, times, sent: 0, resolve: answer, reject };
       this.#acquires++;
       this.#submit(pending);
       if (signal) this.#giveUpWhen(signal, pending);
@@ -111,7 +108,7 @@ export class Pipeline {
 
   /** Ends what was asked for this session: nothing of it is held, and so nothing needs to be taken back. */
   failAll(life: SessionLife, error: Error): void {
-    for (const pending of this.#inOrder()) {
+    for (const pending of this.#pending.all()) {
       if (pending.life !== life) continue;
       this.#forget(pending);
       if (!pending.times) pending.resolve(undefined);
@@ -121,7 +118,7 @@ export class Pipeline {
 
   /** Gives up acquires that have waited too long for a connection. */
   sweep(isTooLate: (times: Times) => boolean, error: () => Error): void {
-    for (const pending of this.#inOrder()) if (pending.times && isTooLate(pending.times)) this.#giveUp(pending, error());
+    for (const pending of this.#pending.all()) if (pending.times && isTooLate(pending.times)) this.#giveUp(pending, error());
   }
 
   #giveUpWhen(signal: AbortSignal, pending: Pending): void {
@@ -153,40 +150,36 @@ export class Pipeline {
   #takeBack(life: SessionLife, command: Command): Promise<Result | undefined> {
     return new Promise((resolve, reject) => {
       if (life.lost) return resolve(undefined);
-      this.#submit({ id: 0, order: 0, life, command, times: undefined, sent: 0, resolve, reject });
+      this.#submit({ number: 0, life, command, times: undefined, sent: 0, resolve, reject });
       if (!this.#outgoing) resolve(undefined);
     });
   }
 
   #submit(pending: Pending): void {
-    pending.order = ++this.#submitted;
-    pending.id = this.#pending.add(pending);
+    this.#pending.add(pending);
     this.#send(pending);
-  }
-
-  /** As they were asked. */
-  #inOrder(): Pending[] {
-    return this.#pending.all().sort((a, b) => a.order - b.order);
   }
 
   #send(pending: Pending): void {
     if (!this.#outgoing || this.#paused) return;
-    const { id, command, times } = pending;
+    const { command, times } = pending;
     pending.sent++;
     // An acquire that is asked again waits for what is left of its time.
     if (command.$case === 'acquire' && times) command.value.waitTimeout = toWait(times.waitUntil);
-    this.#outgoing.push({ id: BigInt(id), command });
+    this.#outgoing.push(pending);
   }
 
-  #forget({ id, times }: Pending): void {
-    if (this.#pending.delete(id) && times) this.#acquires--;
+  #forget(pending: Pending): void {
+    if (this.#pending.delete(pending) && pending.times) this.#acquires--;
   }
 
-  #converse(link: Link, outgoing: Outgoing<PipelineCommand>): void {
+  #converse(link: Link, outgoing: Outgoing<Pending>): void {
     let makeRoom = () => {};
     const write = link.pipeline({
-      onResponse: ({ results }) => {
+      onResponse: ({ results, granted, released }) => {
         for (const { id, result } of results) this.#onResult(link, Number(id), result);
+        for (const run of released) this.#onReleased(link, run);
+        for (const run of granted) this.#onGranted(link, run);
       },
       onRoom: () => makeRoom(),
       onEnd: (reason) => {
@@ -194,15 +187,38 @@ export class Pipeline {
         link.break(reason);
       },
     });
-    makeRoom = outgoing.pourInto((commands) => write({ commands }));
+    makeRoom = outgoing.pourInto((asked) => write({ commands: fold(asked) }));
   }
 
-  #onResult(link: Link, id: number, result: Result | undefined): void {
-    const pending = this.#pending.get(id);
+  #onResult(link: Link, number: number, result: Result | undefined): void {
+    const pending = this.#pending.get(number);
     if (!pending || !result || link.broken.aborted) return;
     if (result.$case === 'error') return this.#onError(link, pending, fromPipelineError(result.value));
     this.#forget(pending);
     pending.resolve(result);
+  }
+
+  #onGranted(link: Link, { id, offsets, firstFencingToken, tokenOffsets, acquireTime, expireTime, epoch }: GrantRun): void {
+    const first = Number(id);
+    for (const [i, offset] of offsets.entries()) {
+      const pending = this.#pending.get(first + offset);
+      if (pending?.command.$case !== 'acquire' || link.broken.aborted) continue;
+      const { names, sessionId, requestId } = pending.command.value;
+      const fencingToken = firstFencingToken + BigInt(tokenOffsets[i] ?? 0);
+      const grant = { lockId: `${sessionId}.${requestId}`, names, fencingToken, acquireTime, expireTime, ttl: undefined, epoch };
+      this.#forget(pending);
+      pending.resolve({ $case: 'acquire', value: { outcome: { $case: 'grant', value: grant } } });
+    }
+  }
+
+  #onReleased(link: Link, { id, offsets }: DoneRun): void {
+    const first = Number(id);
+    for (const offset of offsets) {
+      const pending = this.#pending.get(first + offset);
+      if (!pending || link.broken.aborted) continue;
+      this.#forget(pending);
+      pending.resolve(RELEASED);
+    }
   }
 
   #onError(link: Link, pending: Pending, error: StafettError): void {
@@ -216,6 +232,8 @@ export class Pipeline {
     pending.reject(error);
   }
 }
+
+const RELEASED: Result = { $case: 'release', value: {} };
 
 /** How long an acquire is to wait. */
 function toWait(waitUntil: number) {

@@ -8,7 +8,7 @@ const FIELD_BYTES = 4;
 const BASE_BYTES = 40;
 
 /** At most so many bytes does the command take in a message. */
-export function weigh({ command }: PipelineCommand): number {
+export function weigh({ command }: Pick<PipelineCommand, 'command'>): number {
   switch (command?.$case) {
     case 'acquire':
       return weighAcquire(command.value);

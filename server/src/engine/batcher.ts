@@ -1,6 +1,6 @@
 import { redisUnavailable, type StafettError } from '../rpc/errors.js';
 import type { BatchReply, Command, CommandOf, Results, Verb } from './commands.js';
-import { bytesOf, type Room } from './room.js';
+import { bytesOf, countOf, type Room } from './room.js';
 
 /** Commands in one script call, at the most: keeps a call below a few milliseconds of Redis' time. */
 const BATCH_MAX = 128;
@@ -20,6 +20,8 @@ interface Pending {
   readonly done: (error: Error | undefined, result?: unknown) => void;
   /** As it was let in. */
   readonly bytes: number;
+  /** How many commands it stands for. */
+  readonly count: number;
 }
 
 export interface BatcherOptions {
@@ -58,12 +60,12 @@ export class Batcher {
   }
 
   submit<V extends Verb>(command: CommandOf<V>, done: Callback<V>, urgent = false): void {
-    const bytes = bytesOf(command);
-    if (this.#givenUp || !this.#options.room.enter(bytes, urgent)) {
+    const [bytes, count] = [bytesOf(command), countOf(command)];
+    if (this.#givenUp || !this.#options.room.enter(bytes, urgent, count)) {
       done(redisUnavailable());
       return;
     }
-    (urgent ? this.#urgent : this.#normal).push({ command, done: done as Pending['done'], bytes });
+    (urgent ? this.#urgent : this.#normal).push({ command, done: done as Pending['done'], bytes, count });
     this.#schedule();
   }
 
@@ -103,8 +105,8 @@ export class Batcher {
     for (const pending of refused) this.#finish(pending, error);
   }
 
-  #finish({ done, bytes }: Pending, error: Error | undefined, result?: unknown): void {
-    this.#options.room.leave(bytes);
+  #finish({ done, bytes, count }: Pending, error: Error | undefined, result?: unknown): void {
+    this.#options.room.leave(bytes, count);
     done(error, result);
   }
 
@@ -172,17 +174,16 @@ export class Batcher {
 /** What follows it comes after what goes on now: what `queueMicrotask` does, without the context that that keeps for each call. */
 const DONE = Promise.resolve();
 
-/** How many of the first ones fit into a batch. */
+/** How many of the first ones fit into a batch; one always does in a batch that is empty. */
 function fitting(pending: readonly Pending[], max: number): number {
-  const end = Math.min(pending.length, max);
-  let bytes = 0;
-  for (let i = 0; i < end; i++) {
-    const { command } = pending[i] as Pending;
-    if (command[0] !== 'publish') continue;
-    for (const [, data] of command[1]) bytes += data.length;
-    if (bytes > BATCH_BYTES_MAX && i > 0) return i;
+  let [bytes, commands] = [0, 0];
+  for (let i = 0; i < pending.length; i++) {
+    const { command, count } = pending[i] as Pending;
+    commands += count;
+    if (command[0] === 'publish') for (const [, data] of command[1]) bytes += data.length;
+    if (commands > max || bytes > BATCH_BYTES_MAX) return i === 0 && max === BATCH_MAX ? 1 : i;
   }
-  return end;
+  return pending.length;
 }
 
 /** A forced release without a token would hit the next holder if it were sent twice; a publication would be two. */

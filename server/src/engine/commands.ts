@@ -28,6 +28,8 @@ export type Command =
   | ['session', sid: string]
   | ['sessions', after: string, limit: number]
   | AcquireCommand
+  | AcquiresCommand
+  | ReleasesCommand
   | ['claim', sid: string, requestId: string, names: string[], token: number, since: number, owner: string, generation?: number]
   | ['timeout', lockId: string]
   | ['cancel', lockId: string, onlyServer: string, generation?: number]
@@ -71,6 +73,19 @@ export type AcquireCommand = [
   generation?: number,
 ];
 
+/** Plain acquires that follow each other: of one name, under a session, not nested, new, and alike otherwise. */
+export type AcquiresCommand = [
+  'acquires',
+  sid: string,
+  wait: 0 | 1,
+  owner: string,
+  /** Which of the client's connections they came by, or 0. */
+  generation: number,
+  ...requestIdsAndNames: string[],
+];
+/** Releases that follow each other, of grants of one session. */
+export type ReleasesCommand = ['releases', sid: string, ...requestIds: string[]];
+
 export type PublishCommand = ['publish', publications: PublicationArgs[], windowMs: number];
 export type PublicationArgs = [
   /** The channel, and the prefixes that cover it. */
@@ -88,6 +103,15 @@ export type MemberView = [string, string, number, string];
 
 export type GrantedResult = ['granted', token: number, since: number, deadline: number, leaseTtlMs: number];
 export type NotHeldResult = ['not_held', lockId: string, blockers: LockView[], how: number];
+/** A number: the token of a grant that began `now` and ends at the deadline. */
+export interface AcquiresResult {
+  readonly now: number;
+  readonly deadline: number;
+  readonly each: readonly (number | AcquireResult)[];
+}
+/** Of each: for how long it was held, ms, followed by its name; else a whole result. */
+export type ReleasesResult = readonly (number | string | ReleaseResult)[];
+export type ReleaseResult = ['released', heldMs?: number, name?: string] | NotHeldResult;
 export type AcquireResult =
   | GrantedResult
   | ['queued', ticket: number, since: number]
@@ -112,9 +136,11 @@ export interface Results extends ProcessResults, RunResults, SettingResults {
   session: ['session', SessionView] | ['gone'];
   sessions: ['sessions', SessionView[], last: string];
   acquire: AcquireResult;
+  acquires: AcquiresResult;
+  releases: ReleasesResult;
   timeout: GrantedResult | ['contended', blockers: LockView[]] | ['none'];
   cancel: ['left'] | ['released'] | ['none'] | ['moved'];
-  release: ['released', heldMs?: number, name?: string] | NotHeldResult;
+  release: ReleaseResult;
   extend: [...GrantedResult, names: string[]] | NotHeldResult;
   force: ['forced', PastView] | ['free'] | NotHeldResult;
   watch: ['watched', [LockView, PastView[]][]];

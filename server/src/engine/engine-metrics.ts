@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { BatchReply } from './commands.js';
+import type { BatchReply, Command } from './commands.js';
+import { countOf } from './room.js';
 import { RunMetrics } from './run-metrics.js';
 
 /** How many there are in a namespace: sessions, names held, acquires that wait, runs that go on, runs that wait for a node. */
@@ -47,8 +48,8 @@ export class EngineMetrics {
     this.#gauge(registers, 'stafett_runs_pending', 'Runs in the cluster that wait for a node.', 'pending');
   }
 
-  onBatch(commands: number, ms: number): void {
-    this.#batchSize.observe(commands);
+  onBatch(commands: readonly Command[], ms: number): void {
+    this.#batchSize.observe(commands.reduce((sum, command) => sum + countOf(command), 0));
     this.#batchTime.observe(ms / 1000);
   }
 

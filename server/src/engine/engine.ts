@@ -160,7 +160,7 @@ export class Engine {
       epoch.confirm(sentAt);
       pass.connection.clock.observe(reply.now, sentAt, receivedAt);
       if (reply.seq > this.#seen) this.#seen = reply.seq;
-      this.#metrics.onBatch(commands.length, receivedAt - sentAt);
+      this.#metrics.onBatch(commands, receivedAt - sentAt);
       return reply;
     }
   }

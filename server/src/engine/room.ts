@@ -16,17 +16,17 @@ export class Room {
     private readonly bytesMax = BYTES_MAX,
   ) {}
 
-  /** Whoever is let in leaves with the same bytes. */
-  enter(bytes: number, urgent: boolean): boolean {
+  /** Whoever is let in leaves with the same bytes and commands. */
+  enter(bytes: number, urgent: boolean, commands = 1): boolean {
     const share = urgent ? 1 + URGENT_SHARE : 1;
-    if (this.#commands + 1 > this.commandsMax * share || this.#bytes + bytes > this.bytesMax * share) return false;
-    this.#commands++;
+    if (this.#commands + commands > this.commandsMax * share || this.#bytes + bytes > this.bytesMax * share) return false;
+    this.#commands += commands;
     this.#bytes += bytes;
     return true;
   }
 
-  leave(bytes: number): void {
-    this.#commands--;
+  leave(bytes: number, commands = 1): void {
+    this.#commands -= commands;
     this.#bytes -= bytes;
   }
 }
@@ -37,4 +37,10 @@ export function bytesOf(command: Command): number {
   if (command[0] === 'publish') for (const [, data] of command[1]) bytes += data.length;
   else for (const part of command) if (typeof part === 'string') bytes += part.length;
   return bytes;
+}
+
+/** How many commands it stands for. */
+export function countOf(command: Command): number {
+  if (command[0] === 'acquires') return (command.length - 5) / 2;
+  return command[0] === 'releases' ? command.length - 2 : 1;
 }

@@ -36,7 +36,7 @@ export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: 
   if (leaseTtlMs === 0 && request.ttl)
     throw invalidField('ttl', 'must be absent with a session_id: the grant lives as long as its session');
   if (request.requestId !== '') checkId('request_id', request.requestId);
-  const waitMs = request.waitTimeout ? checkDuration('wait_timeout', request.waitTimeout, 0, WAIT_MS_MAX) : 0;
+  const waitMs = checkWait(request);
   const requestId = request.requestId || randomUUID();
   const sid = leaseTtlMs > 0 ? `~${requestId}` : request.sessionId;
   const rid = leaseTtlMs > 0 ? '0' : requestId;
@@ -49,6 +49,10 @@ export function planAcquire(request: AcquireRequest, maxTtlMs: number, caller?: 
     waitMs,
     leaseTtlMs,
   };
+}
+
+export function checkWait({ waitTimeout }: Pick<AcquireRequest, 'waitTimeout'>): number {
+  return waitTimeout ? checkDuration('wait_timeout', waitTimeout, 0, WAIT_MS_MAX) : 0;
 }
 
 function leaseTtl(request: AcquireRequest, maxTtlMs: number): number {

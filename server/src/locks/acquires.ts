@@ -1,40 +1,17 @@
-import type { Placed } from '../crowd.js';
-import type { Deadline, DeadlineQueue } from '../deadline-queue.js';
-import type { AcquireCommand, AcquireResult, GrantedResult, Results } from '../engine/commands.js';
+import type { DeadlineQueue } from '../deadline-queue.js';
+import type { AcquireCommand, AcquireResult, AcquiresResult, GrantedResult, Results } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { type AcquireResponse, EndReason } from '../gen/stafett/v1/lock.js';
 import { KeyedTable } from '../keyed-table.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import type { AcquirePlan } from './acquire-plan.js';
-import type { Admission } from './admission.js';
+import { type AcquireRun, AcquireRuns, type RunListener } from './acquire-runs.js';
+import { type Admission, bytesOf, bytesOfRun } from './admission.js';
 import type { LockMetrics } from './lock-metrics.js';
 import { toContention, toGrant } from './lock-views.js';
+import type { AcquireListener, Pending } from './pending-acquire.js';
 import { acquireRefusal, cancelled } from './refusals.js';
-
-/** Told once how the acquire went. */
-export type AcquireListener = (error: Error | undefined, response?: AcquireResponse) => void;
-
-interface Pending extends Placed {
-  plan: AcquirePlan;
-  /** The how manieth it is. */
-  readonly order: number;
-  /** What it takes, as it was admitted. */
-  readonly bytes: number;
-  startedAt: number;
-  readonly listeners: AcquireListener[];
-  answered: boolean;
-  /** Its place in the queue, once it is known. */
-  ticket?: number;
-  /** A grant that was told before the place in the queue was. */
-  early?: GrantedResult;
-  /** Nobody waits for the answer any more. */
-  left: boolean;
-  timeout?: Deadline;
-  /** A lease is kept alive by this server while its caller waits. */
-  keep?: Deadline;
-  /** Its callers' stream broke: when to give up that they come back. */
-  orphaned?: Deadline;
-}
+import { planAlone, type RunPlan } from './runs.js';
 
 export interface AcquiresOptions {
   readonly engine: NamespaceEngine;
@@ -49,12 +26,13 @@ export interface AcquiresOptions {
 export class Acquires {
   readonly #options: AcquiresOptions;
   readonly #pending = new KeyedTable<Pending>(({ plan }) => plan.lockId);
+  readonly #runs = new AcquireRuns();
   #begun = 0;
 
   constructor(options: AcquiresOptions) {
     this.#options = options;
     const { engine } = options;
-    engine.interests.push(() => this.#pending.size > 0);
+    engine.interests.push(() => this.#pending.size + this.#runs.size > 0);
     engine.events.on('granted', (lockId, token, since, deadline) => this.#onGranted(lockId, token, since, deadline));
     engine.events.on('dropped', (lockId, how) => this.#onDropped(lockId, how));
     engine.events.on('reask', () => this.#askAgain(() => true));
@@ -65,31 +43,46 @@ export class Acquires {
 
   /** Asks the engine. A second caller with the same request joins the first. */
   start(plan: AcquirePlan, listener: AcquireListener): void {
-    let pending = this.#pending.get(plan.lockId);
+    let pending = this.#find(plan.lockId);
     if (pending && !sameNames(pending.plan.names, plan.names)) {
       listener(acquireRefusal(['reused', pending.plan.names], plan.sid));
       return;
     }
     if (pending) {
-      pending.plan = plan;
-      pending.answered = pending.left = false;
-      pending.early = undefined;
-      pending.startedAt = performance.now();
-      this.#disarm(pending);
+      this.#renew(pending, plan);
     } else {
-      const bytes = this.#options.admission.enter(plan);
-      if (typeof bytes !== 'number') return listener(bytes);
-      const [order, startedAt] = [++this.#begun, performance.now()];
-      pending = { plan, order, bytes, startedAt, listeners: [], answered: false, left: false, place: 0 };
-      this.#pending.add(pending);
+      const bytes = bytesOf(plan);
+      const refusal = this.#options.admission.enter(bytes);
+      if (refusal) return listener(refusal);
+      pending = this.#add(plan, bytes, ++this.#begun, performance.now());
     }
     if (!pending.listeners.includes(listener)) pending.listeners.push(listener);
     this.#ask(pending);
   }
 
+  /**
+   * Asks the engine for all of them. Those that are granted at once cost little; any other becomes an acquire as by `start`.
+   * @returns undefined if there is no room for so many.
+   */
+  startRun(plan: RunPlan, listener: RunListener): AcquireRun | undefined {
+    const { admission, engine } = this.#options;
+    const [bytes, count] = [bytesOfRun(plan), plan.names.length];
+    if (admission.enter(bytes, count)) return undefined;
+    const run = { plan, listener, order: this.#begun + 1, startedAt: performance.now(), bytes, count, apart: undefined, place: 0 };
+    this.#begun += count;
+    this.#runs.add(run);
+    engine.submit<'acquires'>(plan.command, (error, result) => this.#onRunResult(run, error, result));
+    return run;
+  }
+
+  /** As `abandon`, all that has no answer. */
+  abandonRun(run: AcquireRun): void {
+    for (const { plan, listeners } of this.#takeApart(run)) for (const listener of [...listeners]) this.abandon(plan.lockId, listener);
+  }
+
   /** The caller has gone for good: leaves the queues, or gives back what was granted meanwhile. */
   leave(lockId: string, listener: AcquireListener): void {
-    const pending = this.#pending.get(lockId);
+    const pending = this.#find(lockId);
     if (!pending || !stopsTelling(pending, listener)) return;
     this.#forget(pending);
     this.#takeBack(lockId);
@@ -97,7 +90,7 @@ export class Acquires {
 
   /** It was cancelled before it was carried out: of two batches under way, the first may have to be sent again. */
   overtaken(lockId: string): void {
-    const pending = this.#pending.get(lockId);
+    const pending = this.#find(lockId);
     if (pending && !pending.answered && pending.ticket === undefined) this.#answer(pending, cancelled(lockId));
   }
 
@@ -121,11 +114,78 @@ export class Acquires {
 
   /** It was asked once more, after a broken connection, and had an end before that was carried out. */
   #takeBackUnlessAskedAnew(lockId: string): void {
-    if (!this.#pending.get(lockId)) this.#takeBack(lockId);
+    if (!this.#find(lockId)) this.#takeBack(lockId);
+  }
+
+  #add(plan: AcquirePlan, bytes: number, order: number, startedAt: number): Pending {
+    const pending: Pending = { plan, order, bytes, startedAt, listeners: [], answered: false, left: false, place: 0 };
+    this.#pending.add(pending);
+    return pending;
+  }
+
+  /** Asked for once more. */
+  #renew(pending: Pending, plan: AcquirePlan): void {
+    pending.plan = plan;
+    pending.answered = pending.left = false;
+    pending.early = undefined;
+    pending.startedAt = performance.now();
+    this.#disarm(pending);
+  }
+
+  #find(lockId: string): Pending | undefined {
+    const pending = this.#pending.get(lockId);
+    if (pending) return pending;
+    const [run, offset] = this.#runs.find(lockId) ?? [];
+    return run && offset !== undefined && !run.apart?.has(offset) ? this.#part(run, offset) : undefined;
+  }
+
+  /** Makes it an acquire like any other; the result of the run is still its own. */
+  #part(run: AcquireRun, offset: number): Pending {
+    const plan = planAlone(run.plan, offset);
+    const bytes = bytesOf(plan);
+    run.bytes -= bytes;
+    run.count--;
+    let pending = this.#pending.get(plan.lockId);
+    if (pending) {
+      this.#renew(pending, plan);
+      this.#options.admission.leave(bytes);
+    } else {
+      pending = this.#add(plan, bytes, run.order + offset, run.startedAt);
+    }
+    pending.listeners.push(run.listener.alone(offset));
+    run.apart ??= new Map();
+    run.apart.set(offset, pending);
+    return pending;
+  }
+
+  #takeApart(run: AcquireRun): Pending[] {
+    return run.plan.names.map((_, offset) => run.apart?.get(offset) ?? this.#part(run, offset));
+  }
+
+  #onRunResult(run: AcquireRun, error: Error | undefined, result?: AcquiresResult): void {
+    const { plan, listener, startedAt } = run;
+    const { now, deadline, each } = result ?? { now: 0, deadline: 0, each: [] };
+    const [offsets, tokens]: [number[], number[]] = [[], []];
+    const waitedMs = performance.now() - startedAt;
+    for (let i = 0; i < plan.names.length; i++) {
+      const own = each[i];
+      const pending = run.apart?.get(i);
+      if (typeof own === 'number' && !pending) {
+        offsets.push(i);
+        tokens.push(own);
+        this.#options.metrics.waited(plan.names[i] as string, waitedMs);
+      } else {
+        this.#onResult(pending ?? this.#part(run, i), error, typeof own === 'number' ? ['granted', own, now, deadline, 0] : own);
+      }
+    }
+    this.#runs.delete(run);
+    this.#options.admission.leave(run.bytes, run.count);
+    listener.answered(offsets, tokens, now, deadline);
   }
 
   /** In the order in which they came: those whose place in the queue is not known yet get one in that order. */
   #askAgain(which: (pending: Pending) => boolean): void {
+    for (const run of this.#runs.all()) this.#takeApart(run);
     const pending = this.#pending.all().filter(which);
     for (const each of pending.sort((a, b) => a.order - b.order)) this.#ask(each);
   }
@@ -189,7 +249,7 @@ export class Acquires {
   }
 
   #onGranted(lockId: string, token: number, since: number, deadline: number): void {
-    const pending = this.#pending.get(lockId);
+    const pending = this.#find(lockId);
     if (!pending || pending.answered) return;
     const grant: GrantedResult = ['granted', token, since, deadline, pending.plan.leaseTtlMs];
     // An outbox may tell once more of an earlier acquire with this request id: its token is lower than the ticket of this one.
@@ -198,7 +258,7 @@ export class Acquires {
   }
 
   #onDropped(lockId: string, how: number): void {
-    const pending = this.#pending.get(lockId);
+    const pending = this.#find(lockId);
     if (!pending || pending.answered) return;
     this.#answer(pending, how === EndReason.RELEASED ? cancelled(lockId) : sessionNotFound(pending.plan.sid));
   }

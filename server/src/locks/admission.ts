@@ -2,6 +2,7 @@ import { Gauge, type Registry } from 'prom-client';
 import type { StafettError } from '../rpc/errors.js';
 import type { AcquirePlan } from './acquire-plan.js';
 import { serverFull } from './refusals.js';
+import type { RunPlan } from './runs.js';
 
 export interface AdmissionLimits {
   readonly maxPendingAcquires: number;
@@ -30,27 +31,34 @@ export class Admission {
     gauge('stafett_pending_bytes', 'What those take, names and owners.', () => this.#bytes);
   }
 
-  /** Returns what to give to `leave`, or why there is no room. */
-  enter(plan: AcquirePlan): number | StafettError {
-    const bytes = bytesOf(plan);
+  /** Returns why there is no room; undefined: it is in, and leaves with the same bytes. */
+  enter(bytes: number, acquires = 1): StafettError | undefined {
     const { maxPendingAcquires, maxPendingBytes } = this.#limits;
-    if (this.#acquires >= maxPendingAcquires) return serverFull('STAFETT_MAX_PENDING_ACQUIRES');
+    if (this.#acquires + acquires > maxPendingAcquires) return serverFull('STAFETT_MAX_PENDING_ACQUIRES');
     if (this.#bytes + bytes > maxPendingBytes) return serverFull('STAFETT_MAX_PENDING_BYTES');
-    this.#acquires++;
+    this.#acquires += acquires;
     this.#bytes += bytes;
-    return bytes;
+    return undefined;
   }
 
-  leave(bytes: number): void {
-    this.#acquires--;
+  leave(bytes: number, acquires = 1): void {
+    this.#acquires -= acquires;
     this.#bytes -= bytes;
   }
 }
 
 /** What the caller chose the size of. */
-function bytesOf({ names, command: [, sid, requestId, , , owner, context] }: AcquirePlan): number {
+export function bytesOf({ names, command: [, sid, requestId, , , owner, context] }: AcquirePlan): number {
   let bytes = sid.length + requestId.length + owner.length;
   for (const name of names) bytes += name.length;
   for (const id of context || []) bytes += id.length;
+  return bytes;
+}
+
+/** The same of all acquires of a run. */
+export function bytesOfRun({ command }: RunPlan): number {
+  const [, sid, , owner] = command;
+  let bytes = ((command.length - 5) / 2) * (sid.length + owner.length);
+  for (let i = 5; i < command.length; i++) bytes += (command[i] as string).length;
   return bytes;
 }

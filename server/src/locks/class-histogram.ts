@@ -20,6 +20,8 @@ export class ClassHistogram extends Histogram<'class'> {
   readonly #name: string;
   readonly #help: string;
   readonly #series = new Map<string, Series>();
+  /** Of the lock before, which is mostly of the same class. */
+  #latest: { readonly prefix: string; readonly series: Series } | undefined;
 
   constructor(registry: Registry, name: string, help: string) {
     super({ name, help, labelNames: ['class'], buckets: BUCKETS, registers: [registry] });
@@ -47,9 +49,12 @@ export class ClassHistogram extends Histogram<'class'> {
   }
 
   #seriesOf(lockName: string): Series {
+    if (this.#latest && lockName.startsWith(this.#latest.prefix)) return this.#latest.series;
     const slash = lockName.indexOf('/');
     const label = slash <= 0 ? 'none' : lockName.slice(0, slash);
-    return this.#series.get(label) ?? this.#newSeries(slash <= 0 || this.#series.size < CLASSES_MAX ? label : 'other');
+    const series = this.#series.get(label) ?? this.#newSeries(slash <= 0 || this.#series.size < CLASSES_MAX ? label : 'other');
+    if (slash > 0) this.#latest = { prefix: lockName.slice(0, slash + 1), series };
+    return series;
   }
 
   #newSeries(label: string): Series {

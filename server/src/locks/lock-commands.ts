@@ -1,6 +1,6 @@
-import type { GrantedResult, NotHeldResult } from '../engine/commands.js';
+import type { GrantedResult, NotHeldResult, ReleaseResult } from '../engine/commands.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
-import type { CancelAcquireRequest, ExtendRequest, ExtendResponse, ReleaseRequest } from '../gen/stafett/v1/lock.js';
+import type { CancelAcquireRequest, ExtendRequest, ExtendResponse, ReleaseRequest, ReleaseRun } from '../gen/stafett/v1/lock.js';
 import { checkDuration, checkId, checkLockId, isId } from '../rpc/fields.js';
 import { sessionNotFound } from '../sessions/refusals.js';
 import { TTL_MS_MIN } from './acquire-plan.js';
@@ -8,6 +8,7 @@ import type { Acquires } from './acquires.js';
 import type { LockMetrics } from './lock-metrics.js';
 import { toGrant } from './lock-views.js';
 import { lockHeldBySession, lockNotHeld } from './refusals.js';
+import { planReleaseRun } from './runs.js';
 
 /** Release, extend and cancel: the same for unary calls and for pipelines. Told by callback, for pipelines carry many. */
 
@@ -21,6 +22,29 @@ export function release(engine: NamespaceEngine, metrics: LockMetrics, { lockId 
     if (result[2] !== undefined) metrics.held(result[2], result[1] as number);
     done(undefined);
   });
+}
+
+/** Told how the releases of a run went, part by part. */
+export interface ReleaseRunListener {
+  /** Those went well: their offsets, counted from `from`. */
+  done(from: number, offsets: number[]): void;
+  failed(offset: number, error: Error | undefined): void;
+}
+
+export function releaseRun(engine: NamespaceEngine, metrics: LockMetrics, run: ReleaseRun, listener: ReleaseRunListener): void {
+  for (const { command, from } of planReleaseRun(run)) {
+    engine.submit<'releases'>(command, (error, result) => {
+      const done: number[] = [];
+      for (let [i, next] = [0, 0]; i < command.length - 2; i++) {
+        const own = result?.[next++];
+        const [verb, heldMs, name] = typeof own === 'number' ? ['released', own, result?.[next++]] : ((own ?? []) as ReleaseResult);
+        if (verb !== 'released') listener.failed(from + i, own ? notHeld(own as NotHeldResult) : error);
+        else done.push(i);
+        if (verb === 'released' && name !== undefined) metrics.held(name as string, heldMs as number);
+      }
+      listener.done(from, done);
+    });
+  }
 }
 
 export function extend(engine: NamespaceEngine, maxTtlMs: number, request: ExtendRequest, done: Done<ExtendResponse>): void {

@@ -28,11 +28,12 @@ import {
 import { generationOf } from '../rpc/generation.js';
 import { Turns } from '../rpc/turns.js';
 import { type AcquirePlan, planAcquire } from './acquire-plan.js';
-import { type AcquireListener, Acquires } from './acquires.js';
+import { Acquires } from './acquires.js';
 import { Admission } from './admission.js';
 import { cancelAcquire, extend, release } from './lock-commands.js';
 import { LockMetrics } from './lock-metrics.js';
 import { toLock, toPastHolder } from './lock-views.js';
+import type { AcquireListener } from './pending-acquire.js';
 import { Pipeline } from './pipeline.js';
 import { lockNotHeld } from './refusals.js';
 import { Unlocks } from './unlocks.js';

@@ -1,17 +1,31 @@
 import { Crowd, type Placed } from '../crowd.js';
 import type { NamespaceEngine } from '../engine/namespace-engine.js';
 import { ErrorReason } from '../gen/stafett/v1/error.js';
-import type { AcquireRequest, Owner, PipelineCommand, PipelineRequest, PipelineResponse, PipelineResult } from '../gen/stafett/v1/lock.js';
+import type {
+  AcquireRequest,
+  AcquireRun as AcquireRunRequest,
+  DoneRun,
+  GrantRun,
+  Owner,
+  PipelineCommand,
+  PipelineRequest,
+  PipelineResponse,
+  PipelineResult,
+  ReleaseRun as ReleaseRunRequest,
+} from '../gen/stafett/v1/lock.js';
 import type { DirectStream } from '../rpc/direct-streams.js';
 import { invalidField, type StafettError, streamLimit } from '../rpc/errors.js';
-import { toDuration } from '../rpc/fields.js';
+import { isId, toDuration, toTimestamp } from '../rpc/fields.js';
 import type { Turns } from '../rpc/turns.js';
 import { planAcquire } from './acquire-plan.js';
-import type { AcquireListener, Acquires } from './acquires.js';
-import { cancelAcquire, extend, release } from './lock-commands.js';
+import type { AcquireRun, RunListener } from './acquire-runs.js';
+import type { Acquires } from './acquires.js';
+import { cancelAcquire, extend, release, releaseRun } from './lock-commands.js';
 import type { LockMetrics } from './lock-metrics.js';
+import type { AcquireListener } from './pending-acquire.js';
+import { acquireAlone, checkAcquireRun, checkReleaseRun, planAcquireRun, type RunPlan, releaseAlone } from './runs.js';
 
-/** Commands in one request, results in one response, at the most. */
+/** Commands in one request, results in one response that are not of runs, at the most. */
 const MESSAGE_MAX = 1_000;
 /** Results that wait for a reader; while there are more, nothing is read from it. */
 const UNREAD_MAX = 10_000;
@@ -39,12 +53,21 @@ interface Asked extends Placed {
   readonly listener: AcquireListener;
 }
 
+interface AskedRun extends Placed {
+  run: AcquireRun | undefined;
+}
+
 /** One pipeline: commands come in, results go out as they are there, all that are there in one message. */
 export class Pipeline {
   readonly #options: PipelineOptions;
   #results: PipelineResult[] = [];
+  #granted: GrantRun[] = [];
+  #released: DoneRun[] = [];
+  /** Results of all kinds that are not sent. */
+  #unsent = 0;
   /** Acquires under way, to be abandoned when the stream breaks. */
   readonly #acquires = new Crowd<Asked>();
+  readonly #runs = new Crowd<AskedRun>();
   readonly #stream: Pick<DirectStream<PipelineRequest, PipelineResponse>, 'open' | 'send'>;
   #inFlight = 0;
   #inputEnded = false;
@@ -76,11 +99,12 @@ export class Pipeline {
     void this.#awaitEnd(input);
     try {
       while (!signal.aborted) {
-        if (this.#results.length === 0 && this.#failure) throw this.#failure;
-        if (this.#results.length === 0 && this.#inputEnded && this.#inFlight === 0) return;
+        if (this.#unsent === 0 && this.#failure) throw this.#failure;
+        if (this.#unsent === 0 && this.#inputEnded && this.#inFlight === 0) return;
         await this.#somethingNew();
       }
     } finally {
+      for (const { run } of this.#runs.all()) if (run) this.#options.acquires.abandonRun(run);
       for (const { lockId, listener } of this.#acquires.all()) this.#options.acquires.abandon(lockId, listener);
       this.#onRead();
     }
@@ -88,10 +112,11 @@ export class Pipeline {
 
   /** Carries out what one message asks for. A promise: not to read the next one yet. */
   #read({ commands }: PipelineRequest): Promise<void> | undefined {
-    if (commands.length > MESSAGE_MAX) throw invalidField('commands', `${commands.length} commands; at most ${MESSAGE_MAX} are allowed`);
+    const count = commands.reduce((sum, { command }) => sum + countOf(command), 0);
+    if (count > MESSAGE_MAX) throw invalidField('commands', `${count} commands; at most ${MESSAGE_MAX} are allowed`);
     for (const command of commands) this.#accept(command);
     const { turns } = this.#options;
-    return this.#results.length >= UNREAD_MAX ? this.#readOn().then(() => turns.letOthers()) : turns.letOthers();
+    return this.#unsent >= UNREAD_MAX ? this.#readOn().then(() => turns.letOthers()) : turns.letOthers();
   }
 
   /** Who does not read what it asked for may not ask for more: else its answers would pile up here. */
@@ -118,15 +143,23 @@ export class Pipeline {
 
   #accept(item: PipelineCommand): void {
     const { id, command } = item;
-    this.#inFlight++;
+    const count = countOf(command);
+    this.#inFlight += count;
     try {
       if (id === 0n) throw invalidField('id', 'must be above 0');
-      if (this.#inFlight > this.#options.maxInFlight)
-        throw streamLimit(`more than ${this.#options.maxInFlight} commands in flight on one stream`);
-      this.#carryOut(id, command);
+      if (this.#inFlight <= this.#options.maxInFlight) return this.#carryOut(id, command);
+      if (count === 1) throw streamLimit(`more than ${this.#options.maxInFlight} commands in flight on one stream`);
+      this.#acceptEach(id, command, count);
     } catch (error) {
-      this.#answer(id, this.#error(error as Error));
+      const result = this.#error(error as Error);
+      for (let i = 0; i < count; i++) this.#answer(id + BigInt(i), result);
     }
+  }
+
+  /** The commands of a run one by one: each may be refused for a reason of its own. */
+  #acceptEach(id: bigint, command: PipelineCommand['command'], count: number): void {
+    this.#inFlight -= count;
+    for (let i = 0; i < count; i++) this.#accept({ id: id + BigInt(i), command: alone(command, i) });
   }
 
   #carryOut(id: bigint, command: PipelineCommand['command']): void {
@@ -142,6 +175,10 @@ export class Pipeline {
         });
       case 'cancel':
         return cancelAcquire(this.#options, command.value, (error) => this.#answer(id, error ? this.#error(error) : CANCELLED));
+      case 'acquireRun':
+        return this.#acquireRun(id, command.value);
+      case 'releaseRun':
+        return this.#releaseRun(id, command.value);
       default:
         throw invalidField('command', 'is missing, or of a kind that this server does not know');
     }
@@ -150,18 +187,87 @@ export class Pipeline {
   #acquire(id: bigint, request: AcquireRequest): void {
     const { maxTtlMs, caller, generation } = this.#options;
     const plan = planAcquire(request, maxTtlMs, caller, generation);
+    this.#options.acquires.start(plan, this.#listen(id, plan.lockId));
+  }
+
+  #listen(id: bigint, lockId: string): AcquireListener {
     const listener: AcquireListener = (error, value) => {
       this.#acquires.delete(asked);
       this.#answer(id, error || !value ? this.#error(error) : { $case: 'acquire', value });
     };
-    const asked: Asked = { lockId: plan.lockId, listener, place: 0 };
+    const asked: Asked = { lockId, listener, place: 0 };
     this.#acquires.add(asked);
-    this.#options.acquires.start(plan, listener);
+    return listener;
+  }
+
+  #acquireRun(id: bigint, request: AcquireRunRequest): void {
+    const count = checkAcquireRun(request);
+    let plans: RunPlan[];
+    try {
+      plans = planAcquireRun(request, this.#options.generation);
+    } catch {
+      return this.#acceptEach(id, { $case: 'acquireRun', value: request }, count);
+    }
+    for (const plan of plans) if (!this.#startRun(id + BigInt(plan.from), plan)) this.#startEach(id, request, plan);
+  }
+
+  /** Is there room for all of them? */
+  #startRun(id: bigint, plan: RunPlan): boolean {
+    const { acquires, engine } = this.#options;
+    const asked: AskedRun = { run: undefined, place: 0 };
+    const listener: RunListener = {
+      answered: (offsets, tokens, since, deadline) => {
+        this.#runs.delete(asked);
+        if (offsets.length === 0) return;
+        const [firstToken = 0] = tokens;
+        this.#granted.push({
+          id,
+          offsets: offsets as number[],
+          firstFencingToken: BigInt(firstToken),
+          tokenOffsets: tokens.map((token) => token - firstToken),
+          acquireTime: toTimestamp(since),
+          expireTime: toTimestamp(deadline),
+          epoch: engine.epoch.id,
+        });
+        this.#answered(offsets.length);
+      },
+      alone: (offset) => this.#listen(id + BigInt(offset), `${plan.sid}.${plan.firstRequest + offset}`),
+    };
+    this.#runs.add(asked);
+    asked.run = acquires.startRun(plan, listener);
+    if (!asked.run) this.#runs.delete(asked);
+    return asked.run !== undefined;
+  }
+
+  #startEach(id: bigint, request: AcquireRunRequest, { from, names }: RunPlan): void {
+    this.#inFlight -= names.length;
+    for (let i = from; i < from + names.length; i++) {
+      this.#accept({ id: id + BigInt(i), command: { $case: 'acquire', value: acquireAlone(request, i) } });
+    }
+  }
+
+  #releaseRun(id: bigint, request: ReleaseRunRequest): void {
+    const count = checkReleaseRun(request);
+    if (!isId(request.sessionId)) return this.#acceptEach(id, { $case: 'releaseRun', value: request }, count);
+    const { engine, metrics } = this.#options;
+    releaseRun(engine, metrics, request, {
+      done: (from, offsets) => {
+        if (offsets.length === 0) return;
+        this.#released.push({ id: id + BigInt(from), offsets });
+        this.#answered(offsets.length);
+      },
+      failed: (offset, error) => this.#answer(id + BigInt(offset), this.#error(error)),
+    });
   }
 
   #answer(id: bigint, result: Result): void {
-    this.#inFlight--;
     this.#results.push({ id, result });
+    this.#answered(1);
+  }
+
+  #answered(count: number): void {
+    this.#inFlight -= count;
+    this.#unsent += count;
     if (this.#sending || !this.#hasRoom) return;
     this.#sending = true;
     void DONE.then(() => this.#send()); // all that one reply of Redis brings goes together
@@ -174,16 +280,19 @@ export class Pipeline {
 
   #send(): void {
     this.#sending = false;
-    while (this.#hasRoom && this.#results.length > 0) this.#hasRoom = this.#stream.send({ results: this.#take() });
+    while (this.#hasRoom && this.#unsent > 0) this.#hasRoom = this.#stream.send(this.#take());
     if (this.#inputEnded) this.#wake();
   }
 
-  #take(): PipelineResult[] {
-    const results = this.#results;
+  #take(): PipelineResponse {
+    const [results, granted, released] = [this.#results, this.#granted, this.#released];
     if (results.length > MESSAGE_MAX) this.#results = results.splice(MESSAGE_MAX);
     else this.#results = [];
-    if (this.#results.length < UNREAD_MAX) this.#onRead();
-    return results;
+    this.#granted = [];
+    this.#released = [];
+    this.#unsent = this.#results.length;
+    if (this.#unsent < UNREAD_MAX) this.#onRead();
+    return { results, granted, released };
   }
 
   #somethingNew(): Promise<void> {
@@ -202,5 +311,16 @@ export class Pipeline {
 
 /** What follows it comes after what goes on now: what `queueMicrotask` does, without the context that that keeps for each call. */
 const DONE = Promise.resolve();
+function countOf(command: PipelineCommand['command']): number {
+  if (command?.$case === 'acquireRun') return Math.max(1, command.value.names.length);
+  return command?.$case === 'releaseRun' ? Math.max(1, command.value.offsets.length) : 1;
+}
+
+function alone(command: PipelineCommand['command'], i: number): PipelineCommand['command'] {
+  if (command?.$case === 'acquireRun') return { $case: 'acquire', value: acquireAlone(command.value, i) };
+  if (command?.$case === 'releaseRun') return { $case: 'release', value: releaseAlone(command.value, i) };
+  return command;
+}
+
 const RELEASED: Result = { $case: 'release', value: {} };
 const CANCELLED: Result = { $case: 'cancel', value: {} };

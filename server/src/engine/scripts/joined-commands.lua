@@ -1,5 +1,5 @@
--- What: acquires and releases that follow each other in a batch, as servers join them (`joined-commands.ts`): they come without a table each, and
---   their results go without one. Each is carried out by itself, in its turn.
+-- What: acquires and releases that follow each other, as clients ask for them in runs, or as servers join them (`joined-commands.ts`): they come
+--   without a table each, and their results go without one. Each is carried out by itself, in its turn.
 
 -- Acquires that follow each other, of one session and one connection, each for one name, all alike otherwise: {acquires, sid, wait 0|1, owner,
 -- the client's connection or 0, rid, name, rid, name, ...} -> {deadline, result, result, ...}. A result: the token of a grant that began
@@ -17,13 +17,15 @@ commands.acquires = function(command)
   return results
 end
 
--- Releases that follow each other: {releases, lock, lock, ...} -> {result, result, ...}. A result: for how long it was held (ms), followed by its
--- name; else what `release` says.
+-- Releases that follow each other, of one session: {releases, sid, rid, rid, ...} -> {result, result, ...}. A result: for how long it was held (ms),
+-- followed by its name; else what `release` says.
 commands.releases = function(command)
+  local sid = command[2]
   local results = {}
-  for i = 2, #command do
-    local heldMs, name = releaseShort(command[i])
-    results[#results + 1] = heldMs or commands.release({'release', command[i]})
+  for i = 3, #command do
+    local rid = command[i]
+    local heldMs, name = releaseShort(sid, rid)
+    results[#results + 1] = heldMs or commands.release({'release', join(sid, rid)})
     if heldMs then results[#results + 1] = name end
     settle()
   end

@@ -52,8 +52,7 @@ local function inherit(name, id, server, owner)
 end
 
 -- How long it was held (ms) and its name, or nil
-local function releaseShort(id)
-  local sid, rid = split(id)
+local function releaseShort(sid, rid)
   if isLease(sid) or not alive(sid) then return nil end
   local packed = call('HGET', acquiresKey(sid), rid)
   if not packed then return nil end
