@@ -1,5 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Grant } from '../../../server/src/gen/stafett/v1/lock.js';
+import { eventually } from '../../support/eventually.js';
+import { metric } from '../../support/slow-reader.js';
 import { startStack, type TestServer, type TestStack } from '../../support/stack.js';
 import type { StubClient } from '../../support/stub-client.js';
 import type { StubPipeline } from '../../support/stub-pipeline.js';
@@ -127,6 +129,26 @@ describe('the waiting acquires of a broken pipeline', () => {
     await client.release(hold);
     await client.release(await next);
     await free(client, 'name');
+  });
+
+  test('that Redis had not answered yet, and do not come back, are taken back after the window', async () => {
+    const redis = stack.redis.client();
+    await client.lock('held', { ttlMs: 20_000 });
+    const handled = () => metric(brief, 'grpc_server_handled_total', 'Pipeline');
+    const [pipeline, before] = [connectStub(brief, namespace).pipeline(), await handled()];
+    await redis.client('PAUSE', 10_000, 'WRITE');
+    try {
+      void pipeline.acquireRun(['a', 'held', 'b'], 1, { ...WAIT, session });
+      void pipeline.acquire('c', { ...WAIT, session });
+      await eventually('the server to have asked Redis', async () => (await metric(brief, 'stafett_pending_acquires')) === 4);
+      await broken(pipeline);
+      await eventually('the server to see that the stream broke', async () => (await handled()) > before);
+    } finally {
+      await redis.client('UNPAUSE');
+    }
+    const names = ['a', 'b', 'c'];
+    await eventually('them to be granted', async () => (await client.getLock('c')).holder !== undefined);
+    await Promise.all([waiting(client, 'held', 0), ...names.map((name) => free(client, name))]);
   });
 
   test('leave at once when they have no session: nobody could come back for them', async () => {
