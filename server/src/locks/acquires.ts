@@ -11,7 +11,7 @@ import type { LockMetrics } from './lock-metrics.js';
 import { toContention, toGrant } from './lock-views.js';
 import type { AcquireListener, Pending } from './pending-acquire.js';
 import { acquireRefusal, cancelled } from './refusals.js';
-import { planAlone, type RunPlan } from './runs.js';
+import { lockIdOf, planAlone, type RunPlan } from './runs.js';
 
 export interface AcquiresOptions {
   readonly engine: NamespaceEngine;
@@ -28,6 +28,8 @@ export class Acquires {
   readonly #pending = new KeyedTable<Pending>(({ plan }) => plan.lockId);
   readonly #runs = new AcquireRuns();
   #begun = 0;
+  /** How many wait for somebody to come back. */
+  #orphans = 0;
 
   constructor(options: AcquiresOptions) {
     this.#options = options;
@@ -62,11 +64,12 @@ export class Acquires {
 
   /**
    * Asks the engine for all of them. Those that are granted at once cost little; any other becomes an acquire as by `start`.
-   * @returns undefined if there is no room for so many.
+   * @returns undefined if there is no room for so many, or if one of them may have been asked for already: then each has to be started alone.
    */
   startRun(plan: RunPlan, listener: RunListener): AcquireRun | undefined {
     const { admission, engine } = this.#options;
     const [bytes, count] = [bytesOfRun(plan), plan.names.length];
+    if (this.#orphans > 0 && plan.names.some((_, i) => this.#find(lockIdOf(plan, i)))) return undefined;
     if (admission.enter(bytes, count)) return undefined;
     const run = { plan, listener, order: this.#begun + 1, startedAt: performance.now(), bytes, count, apart: undefined, place: 0 };
     this.#begun += count;
@@ -101,6 +104,7 @@ export class Acquires {
     if (pending.plan.leaseTtlMs > 0) return this.leave(lockId, listener);
     if (!stopsTelling(pending, listener)) return;
     this.#disarm(pending);
+    this.#orphans++;
     pending.orphaned = this.#options.deadlines.add(this.#options.resumeWindowMs, () => {
       this.#forget(pending);
       this.#takeBack(lockId);
@@ -293,6 +297,7 @@ export class Acquires {
   #disarm(pending: Pending): void {
     pending.timeout?.cancel();
     pending.keep?.cancel();
+    if (pending.orphaned) this.#orphans--;
     pending.orphaned?.cancel();
     pending.timeout = pending.keep = pending.orphaned = undefined;
   }

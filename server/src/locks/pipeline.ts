@@ -23,10 +23,12 @@ import type { Acquires } from './acquires.js';
 import { cancelAcquire, extend, release, releaseRun } from './lock-commands.js';
 import type { LockMetrics } from './lock-metrics.js';
 import type { AcquireListener } from './pending-acquire.js';
-import { acquireAlone, checkAcquireRun, checkReleaseRun, planAcquireRun, type RunPlan, releaseAlone } from './runs.js';
+import { acquireAlone, checkAcquireRun, checkReleaseRun, lockIdOf, planAcquireRun, type RunPlan, releaseAlone } from './runs.js';
 
 /** Commands in one request, results in one response that are not of runs, at the most. */
 const MESSAGE_MAX = 1_000;
+/** Of a command. */
+const ID_MAX = 2n ** 64n - 1n;
 /** Results that wait for a reader; while there are more, nothing is read from it. */
 const UNREAD_MAX = 10_000;
 
@@ -112,7 +114,12 @@ export class Pipeline {
 
   /** Carries out what one message asks for. A promise: not to read the next one yet. */
   #read({ commands }: PipelineRequest): Promise<void> | undefined {
-    const count = commands.reduce((sum, { command }) => sum + countOf(command), 0);
+    let count = 0;
+    for (const { id, command } of commands) {
+      const own = countOf(command);
+      if (own > 1 && id > ID_MAX - BigInt(own)) throw invalidField('id', `${id} leaves too few ids for a run of ${own} commands`);
+      count += own;
+    }
     if (count > MESSAGE_MAX) throw invalidField('commands', `${count} commands; at most ${MESSAGE_MAX} are allowed`);
     for (const command of commands) this.#accept(command);
     const { turns } = this.#options;
@@ -231,7 +238,7 @@ export class Pipeline {
         });
         this.#answered(offsets.length);
       },
-      alone: (offset) => this.#listen(id + BigInt(offset), `${plan.sid}.${plan.firstRequest + offset}`),
+      alone: (offset) => this.#listen(id + BigInt(offset), lockIdOf(plan, offset)),
     };
     this.#runs.add(asked);
     asked.run = acquires.startRun(plan, listener);
@@ -311,6 +318,9 @@ export class Pipeline {
 
 /** What follows it comes after what goes on now: what `queueMicrotask` does, without the context that that keeps for each call. */
 const DONE = Promise.resolve();
+const RELEASED: Result = { $case: 'release', value: {} };
+const CANCELLED: Result = { $case: 'cancel', value: {} };
+
 function countOf(command: PipelineCommand['command']): number {
   if (command?.$case === 'acquireRun') return Math.max(1, command.value.names.length);
   return command?.$case === 'releaseRun' ? Math.max(1, command.value.offsets.length) : 1;
@@ -321,6 +331,3 @@ function alone(command: PipelineCommand['command'], i: number): PipelineCommand[
   if (command?.$case === 'releaseRun') return { $case: 'release', value: releaseAlone(command.value, i) };
   return command;
 }
-
-const RELEASED: Result = { $case: 'release', value: {} };
-const CANCELLED: Result = { $case: 'cancel', value: {} };

@@ -71,12 +71,17 @@ export function planAcquireRun(run: AcquireRun, generation: number): RunPlan[] {
   return plans;
 }
 
+export function lockIdOf({ sid, firstRequest }: RunPlan, i: number): string {
+  return `${sid}.${firstRequest + i}`;
+}
+
 /** One of them as an acquire like any other. */
-export function planAlone({ command, sid, firstRequest, names, waitMs }: RunPlan, i: number): AcquirePlan {
+export function planAlone(plan: RunPlan, i: number): AcquirePlan {
+  const { command, sid, firstRequest, names, waitMs } = plan;
   const [, , wait, owner, generation] = command;
   const requestId = String(firstRequest + i);
   const own = [names[i] as string];
-  const alone = { lockId: `${sid}.${requestId}`, sid, names: own, waitMs, leaseTtlMs: 0 };
+  const alone = { lockId: lockIdOf(plan, i), sid, names: own, waitMs, leaseTtlMs: 0 };
   return { ...alone, command: ['acquire', sid, requestId, own, wait, owner, false, 0, 0, generation] };
 }
 

@@ -121,6 +121,13 @@ describe('a run of acquires', () => {
     expect(await refusal(pipeline.command({ $case: 'releaseRun', value: releases }))).toMatchObject(invalid('release_run.offsets'));
   });
 
+  test('for which there are not enough ids ends the stream', async () => {
+    const run = { names: ['a', 'b'], sessionId: session.id, firstRequest: 1n };
+    void pipeline.command({ $case: 'acquireRun', value: run }, 2n ** 64n - 1n).catch(() => {});
+    expect(await pipeline.ended).toMatchObject({ code: Status.INVALID_ARGUMENT });
+    await free(client, 'a');
+  });
+
   test('counts each of its commands in a message', async () => {
     const results = pipeline.acquireRun(names(1_001), 1, { session });
     expect(await refusal(results[0]!)).toMatchObject(invalid('commands'));
