@@ -7,6 +7,7 @@ import { monotonicUs, type Told } from './events.js';
 import { ENDS_SERVERS, FAULTS, faultsOf, possibleFaults } from './faults.js';
 import { findBehind, findGaps, findSettingsThatWentBack } from './news-checker.js';
 import { findOverlapsInRedisTime, findOvertakings } from './order.js';
+import { describeScene } from './scene.js';
 import type { SiteKind } from './site.js';
 import { World } from './world.js';
 
@@ -39,6 +40,8 @@ export interface ChaosOptions {
 export interface ChaosReport {
   readonly seed: number;
   readonly violations: readonly string[];
+  /** For people: what all knew when somebody did not get on. */
+  readonly scene: readonly string[];
   /** How often each was done. */
   readonly faults: ReadonlyMap<string, number>;
   /** Those of the last rounds, in their order: what was violated was so in or after them. */
@@ -101,6 +104,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const rounds: string[] = [];
   const recoveriesMs: number[] = [];
   const violations: string[] = [];
+  const scene: string[] = [];
   const end = performance.now() + seconds * 1_000;
   while (performance.now() < end) {
     await sleep(rng.int(200, 1_000));
@@ -109,8 +113,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     rounds.push(chosen.join(' and '));
     await hurt(world, chosen, rng);
     const recovery = await recover(world);
-    if (recovery === undefined) violations.push(await forgotten(world, chosen));
-    else recoveriesMs.push(recovery);
+    if (recovery === undefined) {
+      violations.push(await forgotten(world, chosen));
+      scene.push(...(await describeScene(world)));
+    } else recoveriesMs.push(recovery);
     violations.push(...(await lookBack(world, caches)));
     const count = [...faults.values()].reduce((sum, each) => sum + each, 0);
     if (count % PROGRESS_EVERY === 0) progress(`${count} faults, ${world.events.length} events, last recovery ${recovery ?? '–'} ms`);
@@ -120,7 +126,17 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   if (violations.length === 0) violations.push(...(await lookBack(world, caches)));
   caches.stop();
   const checked = { ...countNews(world), 'cache reads': caches.reads, 'cache writes': caches.writes };
-  return { seed, violations, faults, lastFaults: rounds.slice(-ROUNDS_SHOWN), recoveriesMs, lostUpdates, checked, ...outcomes(world) };
+  return {
+    seed,
+    violations,
+    scene,
+    faults,
+    lastFaults: rounds.slice(-ROUNDS_SHOWN),
+    recoveriesMs,
+    lostUpdates,
+    checked,
+    ...outcomes(world),
+  };
 }
 
 async function hurt(world: World, faults: readonly string[], rng: Rng): Promise<void> {
@@ -207,6 +223,7 @@ function outcomes({ events }: World): { succeeded: number; failed: Map<string, n
 export function showReport({
   seed,
   violations,
+  scene,
   faults,
   lastFaults,
   succeeded,
@@ -226,5 +243,6 @@ export function showReport({
     `  events, settings and caches: ${list(new Map(Object.entries(checked)))}`,
     ...(violations.length > 0 ? [`  the last faults: ${lastFaults.join('; ')}`] : []),
     ...violations.slice(0, 20).map((violation) => `  VIOLATION ${violation}`),
+    ...scene.map((part) => `  ${part}`),
   ].join('\n');
 }
