@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Batcher } from '../../server/src/engine/batcher.js';
-import type { BatchReply } from '../../server/src/engine/commands.js';
+import type { BatchReply, Command, CommandOf } from '../../server/src/engine/commands.js';
 import { Room } from '../../server/src/engine/room.js';
 import { ErrorReason } from '../../server/src/gen/stafett/v1/error.js';
 
@@ -58,22 +58,33 @@ test('there is room again when Redis has answered, refused, or was given up', as
   expect(submit(batcher(room), MAX)).toEqual([]);
 });
 
-test('a run counts as what it stands for, and a batch has no more commands for it', async () => {
-  const batches: number[][] = [];
-  const room = new Room(1_000);
-  const sizes = (commands: readonly unknown[][]) => commands.map((command) => command.length - 2);
-  const send = async (commands: unknown[][]) => {
-    batches.push(sizes(commands));
-    await new Promise(() => {});
-    return {} as BatchReply;
+/** What it sends, and Redis does not answer. */
+function unanswered(room: Room): { to: Batcher; batches: Command[][] } {
+  const batches: Command[][] = [];
+  const send = (commands: Command[]) => {
+    batches.push(commands);
+    return new Promise<BatchReply>(() => {});
   };
-  const to = new Batcher({ room, send: send as never, onReply: () => {} });
-  const run = (count: number) => ['releases', 's', ...Array.from({ length: count }, String)] as ['releases', string, ...string[]];
+  return { to: new Batcher({ room, send, onReply: () => {} }), batches };
+}
+
+const run = (count: number): CommandOf<'releases'> => ['releases', 's', ...Array.from({ length: count }, String)];
+
+test('a run counts as what it stands for, and a batch has no more commands for it', async () => {
+  const { to, batches } = unanswered(new Room(1_000));
   for (const count of [100, 20, 9, 128, 200]) to.submit<'releases'>(run(count), () => {});
   await new Promise((resolve) => setImmediate(resolve));
-  expect(batches).toEqual([[100, 20], [9]]); // two at a time
+  expect(batches).toEqual([[run(100), run(20)], [run(9)]]); // two at a time
   const refused: unknown[] = [];
   to.submit<'releases'>(run(600), (error) => refused.push(error));
   to.submit<'releases'>(run(500), () => {});
   expect(refused).toHaveLength(1);
+});
+
+test('a run that fills a batch does not wait for one without keepalives', async () => {
+  const { to, batches } = unanswered(new Room(1_000));
+  to.submit<'release'>(['release', 'kept'], () => {}, true);
+  to.submit<'releases'>(run(128), () => {});
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(batches).toEqual([[['release', 'kept'], run(128)]]);
 });

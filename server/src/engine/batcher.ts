@@ -174,14 +174,14 @@ export class Batcher {
 /** What follows it comes after what goes on now: what `queueMicrotask` does, without the context that that keeps for each call. */
 const DONE = Promise.resolve();
 
-/** How many of the first ones fit into a batch; one always does in a batch that is empty. */
+/** How many of the first ones fit where there is room for so many commands. One always does if there is any room, or what is large would wait for ever. */
 function fitting(pending: readonly Pending[], max: number): number {
   let [bytes, commands] = [0, 0];
   for (let i = 0; i < pending.length; i++) {
     const { command, count } = pending[i] as Pending;
     commands += count;
     if (command[0] === 'publish') for (const [, data] of command[1]) bytes += data.length;
-    if (commands > max || bytes > BATCH_BYTES_MAX) return i === 0 && max === BATCH_MAX ? 1 : i;
+    if (commands > max || bytes > BATCH_BYTES_MAX) return i === 0 && max > 0 ? 1 : i;
   }
   return pending.length;
 }
