@@ -148,6 +148,14 @@ describe.each(CASES)('when Redis %s', (_, lose) => {
   });
 });
 
+/** As sentinels may order it, one fail-over after the other: the process is the same, and has the data of the other. */
+async function becomeReplicaAndMasterAgain(master: TestRedis, other: TestRedis): Promise<void> {
+  const client = master.client();
+  await client.replicaof(other.host, other.port);
+  await eventually('it to have what the other has', async () => (await client.info('replication')).includes('master_link_status:up'));
+  await client.replicaof('NO', 'ONE');
+}
+
 describe('after a fail-over to a replica that missed the last writes', () => {
   let proxy: TcpProxy;
   let replica: TestRedis;
@@ -156,6 +164,7 @@ describe('after a fail-over to a replica that missed the last writes', () => {
 
   beforeEach(async () => {
     [master, replica] = [await startRedis({ kind: 'private' }), await startRedis({ kind: 'private' })]; // they must reach each other
+    for (const redis of [master, replica]) await redis.client().config('SET', 'repl-diskless-sync-delay', '0');
     proxy = await startTcpProxy({ port: master.port });
     server = await startServer({ redis: `redis://127.0.0.1:${proxy.port}`, env: ENV });
     namespace = freshNamespace();
@@ -181,6 +190,30 @@ describe('after a fail-over to a replica that missed the last writes', () => {
     proxy.retarget({ port: replica.port });
     expect(await backAgain(one, kept, 'kept')).toBeLessThan(BACK_MS);
     await backAgain(one, missed, 'missed');
+    expect((await one.locks.get('released')).holder).toBeUndefined();
+    const next = await one.locks.acquire('released');
+    expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
+    for (const lock of [kept, missed, next]) lock.assertHeld();
+  });
+
+  test.each([
+    ['as sentinels cut them', true],
+    ['and nobody cuts them', false],
+  ])('nobody believes in a master that was a replica meanwhile; connections to it: %s', async (_, cut) => {
+    const [one, two] = [await client(server), await client(server)];
+    const released = await one.locks.acquire('released');
+    const kept = await one.locks.acquire('kept');
+    await replicate();
+    await replica.client().replicaof('NO', 'ONE');
+    await released.release(); // from here on it misses everything
+    const missed = await one.locks.acquire('missed');
+    proxy.pause(); // so that the server does not hear what it is meanwhile
+    await becomeReplicaAndMasterAgain(master, replica);
+    if (cut) proxy.cut();
+    proxy.resume();
+    if (cut) expect(await two.locks.tryAcquire('missed').catch(({ reason }) => reason)).toMatchObject({ acquired: false });
+    await backAgain(one, missed, 'missed');
+    await backAgain(one, kept, 'kept');
     expect((await one.locks.get('released')).holder).toBeUndefined();
     const next = await one.locks.acquire('released');
     expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);

@@ -205,7 +205,7 @@ export interface EngineLimits {
 /** What a server believes when it asks. */
 export interface Pass {
   readonly epoch: string;
-  /** The `run_id` of the Redis process. */
+  /** The life of Redis' data. */
   readonly run: string;
   /** Redis' time, ms; 0 if it is not known. */
   readonly expected: number;

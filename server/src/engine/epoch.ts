@@ -37,7 +37,7 @@ export interface FullPass extends Pass {
 export class Epoch {
   readonly #options: EpochOptions;
   #id = '';
-  /** The Redis process that it lives in. */
+  /** The life of Redis' data that it is in. */
   #run = '';
   /** The last one that was believed in. */
   #last = '';
@@ -125,6 +125,7 @@ export class Epoch {
   async #enter(): Promise<void> {
     const { namespace, library, logger, graceMs, onChange } = this.#options;
     const { connection } = this;
+    await connection.look(); // servers that name its life differently would replace each other's epochs
     const { run } = connection;
     const own = randomBytes(6).toString('base64url');
     const firstUntil = this.#last === '' ? await firstGraceUntil(connection, { ...this.#options, slot: this.#slot }) : '';

@@ -8,7 +8,7 @@ const LOOK_MS = 1_000;
 
 /**
  * Looks whether Redis has lost its data, or is about to move it. A flush breaks no connection, and the move of a slot does not either: who has
- * nothing to ask would hear of it only at the next keepalive.
+ * nothing to ask would hear of it only at the next keepalive. Of a master that is made a replica for a moment nobody would hear at all.
  */
 export class LossWatch {
   readonly #masters: Masters;
@@ -29,6 +29,7 @@ export class LossWatch {
 
   /** Of one master all is lost or nothing, so one key tells. The slots of a cluster move one by one. */
   #look(): void {
+    for (const connection of this.#masters.all) if (connection.ready) void connection.look().catch(() => {}); // it connects again
     if (!this.#masters.cluster) void this.#askWitness().catch(() => {});
     else for (const engine of this.#namespaces.values()) void this.#askGate(engine);
   }

@@ -2,7 +2,7 @@ import { type Redis, ReplyError } from 'ioredis';
 import type { Logger } from 'pino';
 import { redisUnavailable } from '../rpc/errors.js';
 import { closeClient, connectFirst, createClient, retryDelayMs, toCallerError } from './client.js';
-import { MasterWatch, WATCHED_INFO } from './master-watch.js';
+import { lifeOf, MasterWatch, WATCHED_INFO } from './master-watch.js';
 import { type Redirection, redirectionOf } from './redirection.js';
 import { RedisClock } from './redis-clock.js';
 import type { Library } from './scripts.js';
@@ -35,7 +35,7 @@ export class RedisConnection {
   #unusable = 0;
   #leaving: NodeJS.Timeout | undefined;
   #closed = false;
-  /** Of the Redis process at the other end, and of the first one there was. */
+  /** The life at the other end, and the first one there was. */
   #run = '';
   #firstRun = '';
   readonly #watch: MasterWatch;
@@ -78,12 +78,12 @@ export class RedisConnection {
     return !this.#closed && this.#announced && this.#redis.status === 'ready';
   }
 
-  /** The `run_id` of the Redis process that commands go to. No command is sent before it is known. */
+  /** The life of the data that commands go to: another one with another Redis process, or if that was a replica meanwhile. No command is sent before it is known. */
   get run(): string {
     return this.#run;
   }
 
-  /** Has there been no other Redis process since this server started? */
+  /** Has there been no other life since this server started? */
   get isFirstRun(): boolean {
     return this.#run === this.#firstRun;
   }
@@ -104,7 +104,20 @@ export class RedisConnection {
    * @throws {StafettError} REDIS_UNAVAILABLE
    */
   async watchedSince(): Promise<number> {
-    return this.#watch.look(await this.command<string>('INFO', ...WATCHED_INFO));
+    return this.#watch.look(await this.look());
+  }
+
+  /**
+   * Looks whether there is still the same life at the other end, for a master may become a replica and a master again under a connection.
+   * If not, connects again, as after a loss.
+   * @returns the answer to INFO. @throws {StafettError} REDIS_UNAVAILABLE
+   */
+  async look(): Promise<string> {
+    if (!this.ready) throw redisUnavailable();
+    const info = await this.command<string>('INFO', ...WATCHED_INFO);
+    if (lifeOf(info) === this.#run && !isReplica(info)) return info;
+    this.#redis.disconnect(!this.#closed);
+    throw redisUnavailable();
   }
 
   /** How far its clock is ahead of `performance.now()`, ms: at least and at most. @throws {StafettError} REDIS_UNAVAILABLE */
@@ -210,9 +223,9 @@ export class RedisConnection {
   async #meet(): Promise<void> {
     try {
       const info = await this.command<string>('INFO', ...WATCHED_INFO);
-      const run = /^run_id:(\w+)/m.exec(info)?.[1];
+      const run = lifeOf(info);
       if (run === undefined) throw new Error('INFO tells no run_id');
-      if (/^role:slave/m.test(info)) throw new Error('it is a replica');
+      if (isReplica(info)) throw new Error('it is a replica');
       if (this.#firstRun === '') this.#firstRun = run;
       this.#run = run;
       this.clock.belongsTo(run);
@@ -264,6 +277,10 @@ function checkAlone(info: string, address: string): void {
   throw new Error(
     `the Redis at ${address} is a node of a cluster: name some of its nodes by REDIS_URL=redis+cluster://host:port,host:port`,
   );
+}
+
+function isReplica(info: string): boolean {
+  return /^role:slave/m.test(info);
 }
 
 function mayNotAsk(address: string, cause: Error): Error {

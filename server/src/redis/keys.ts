@@ -33,7 +33,7 @@ export function oldEpochsKey(namespace: string): string {
   return `${namespacePrefix(namespace)}old`;
 }
 
-/** The `run_id` of a Redis in which an epoch began, and until when its grace period is: as long as it is there nothing was lost. */
+/** The life of a Redis' data in which an epoch began, and until when its grace period is: as long as it is there nothing was lost. */
 export const WITNESS_KEY = 'stafett:witness';
 
 export interface Witness {

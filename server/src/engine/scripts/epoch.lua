@@ -1,6 +1,6 @@
 -- What: the gate in front of every call, and the grace period. An epoch is one life of Redis' data: all keys of an epoch
 --   have its id in their prefix, so that what is left of another one is never met.
--- Key: the gate, a hash: id of the epoch; run: the Redis process that it lives in, missing while its slot may be on the move to another;
+-- Key: the gate, a hash: id of the epoch; run: the life of Redis' data (`lifeOf`) that it is in, missing while its slot may be on the move to another;
 --   last: the same, never missing; grace: until when nothing is granted (ms), 0 once everybody who queued meanwhile has been looked at;
 --   s: what is counted (see `COUNTS`).
 
