@@ -1,12 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Lock, Stafett } from '../../clients/typescript/src/index.js';
+import { backAgain } from '../support/back-again.js';
 import { connectClient, queued } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { startServer, startStack, type TestServer, type TestStack } from '../support/stack.js';
 import { refusal, type StubClient } from '../support/stub-client.js';
 import { connectStub, freshNamespace } from '../support/stub-stack.js';
-import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 
 // Issue 3.3, §4.5: Redis loses all or some of its memory. What is held stays held, who waits keeps its place, nothing new is granted
 // before all had the time to say what they hold, and tokens never go back.
@@ -23,18 +24,6 @@ let namespace: string;
 
 async function client(servers: TestServer | TestServer[] = stack.server): Promise<Stafett> {
   return connectClient(servers, { namespace, ttl: '3s' });
-}
-
-/** Waits until the servers show the same grant as before; returns how long that took, ms. */
-async function backAgain(shownBy: Stafett, lock: Lock, name: string): Promise<number> {
-  const since = performance.now();
-  await eventually(`the servers to know the holder of ${name} again`, async () => {
-    const { holder } = await shownBy.locks.get(name);
-    return holder?.fencingToken === lock.fencingToken;
-  });
-  const ms = Math.round(performance.now() - since);
-  console.log(`fault: a lock is known again after Redis came back: ${ms} ms`);
-  return ms;
 }
 
 /** Acquires that note the order in which they are served, each for a moment. */
@@ -145,79 +134,6 @@ describe.each(CASES)('when Redis %s', (_, lose) => {
     expect(await backAgain(watcher, lock, 'a')).toBeLessThan(BACK_MS);
     lock.assertHeld();
     await lock.release();
-  });
-});
-
-/** As sentinels may order it, one fail-over after the other: the process is the same, and has the data of the other. */
-async function becomeReplicaAndMasterAgain(master: TestRedis, other: TestRedis): Promise<void> {
-  const client = master.client();
-  await client.replicaof(other.host, other.port);
-  await eventually('it to have what the other has', async () => (await client.info('replication')).includes('master_link_status:up'));
-  await client.replicaof('NO', 'ONE');
-}
-
-describe('after a fail-over to a replica that missed the last writes', () => {
-  let proxy: TcpProxy;
-  let replica: TestRedis;
-  let master: TestRedis;
-  let server: TestServer;
-
-  beforeEach(async () => {
-    [master, replica] = [await startRedis({ kind: 'private' }), await startRedis({ kind: 'private' })]; // they must reach each other
-    for (const redis of [master, replica]) await redis.client().config('SET', 'repl-diskless-sync-delay', '0');
-    proxy = await startTcpProxy({ port: master.port });
-    server = await startServer({ redis: `redis://127.0.0.1:${proxy.port}`, env: ENV });
-    namespace = freshNamespace();
-  });
-
-  async function replicate(): Promise<void> {
-    await replica.client().replicaof(master.host, master.port);
-    await eventually('the replica to have it all', async () =>
-      (await replica.client().info('replication')).includes('master_link_status:up'),
-    );
-    await master.client().wait(1, 5_000);
-  }
-
-  test('nobody believes in what the replica shows', async () => {
-    const one = await client(server);
-    const released = await one.locks.acquire('released');
-    const kept = await one.locks.acquire('kept');
-    await replicate();
-    await replica.client().replicaof('NO', 'ONE');
-    await released.release(); // from here on it misses everything
-    const missed = await one.locks.acquire('missed');
-    await master.kill();
-    proxy.retarget({ port: replica.port });
-    expect(await backAgain(one, kept, 'kept')).toBeLessThan(BACK_MS);
-    await backAgain(one, missed, 'missed');
-    expect((await one.locks.get('released')).holder).toBeUndefined();
-    const next = await one.locks.acquire('released');
-    expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
-    for (const lock of [kept, missed, next]) lock.assertHeld();
-  });
-
-  test.each([
-    ['as sentinels cut them', true],
-    ['and nobody cuts them', false],
-  ])('nobody believes in a master that was a replica meanwhile; connections to it: %s', async (_, cut) => {
-    const [one, two] = [await client(server), await client(server)];
-    const released = await one.locks.acquire('released');
-    const kept = await one.locks.acquire('kept');
-    await replicate();
-    await replica.client().replicaof('NO', 'ONE');
-    await released.release(); // from here on it misses everything
-    const missed = await one.locks.acquire('missed');
-    proxy.pause(); // so that the server does not hear what it is meanwhile
-    await becomeReplicaAndMasterAgain(master, replica);
-    if (cut) proxy.cut();
-    proxy.resume();
-    if (cut) expect(await two.locks.tryAcquire('missed').catch(({ reason }) => reason)).toMatchObject({ acquired: false });
-    await backAgain(one, missed, 'missed');
-    await backAgain(one, kept, 'kept');
-    expect((await one.locks.get('released')).holder).toBeUndefined();
-    const next = await one.locks.acquire('released');
-    expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
-    for (const lock of [kept, missed, next]) lock.assertHeld();
   });
 });
 

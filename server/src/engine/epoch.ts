@@ -23,6 +23,9 @@ export interface EpochOptions {
   onChange(): void;
 }
 
+/** Epochs that are remembered after they were left. */
+const LEFT_MAX = 100;
+
 /** What to show to Redis, to which one, and the prefix of the keys. */
 export interface FullPass extends Pass {
   readonly prefix: string;
@@ -41,8 +44,8 @@ export class Epoch {
   #run = '';
   /** The last one that was believed in. */
   #last = '';
-  /** One that has to go, though Redis has it. */
-  #replaced = '';
+  /** Those that have to go, though Redis has one of them: what was believed in before, and what is void. The latest ones. */
+  #left: string[] = [];
   /** When Redis agreed last, by `performance.now()`. */
   #confirmedAt = 0;
   readonly #slot: number;
@@ -105,8 +108,13 @@ export class Epoch {
 
   /** The deadlines in Redis mean nothing any more. */
   replace(): void {
-    this.#replaced = this.#last;
+    this.#leave(this.#last);
     this.#id = '';
+  }
+
+  /** Never to be believed in again: a master that comes back may have it still, and knows nothing of what others granted meanwhile. */
+  #leave(id: string): void {
+    this.#left = [...this.#left.slice(1 - LEFT_MAX), id];
   }
 
   /**
@@ -130,14 +138,14 @@ export class Epoch {
     const own = randomBytes(6).toString('base64url');
     const firstUntil = this.#last === '' ? await firstGraceUntil(connection, { ...this.#options, slot: this.#slot }) : '';
     const whole = await this.#whatCameWhole(connection);
-    const args = [this.#replaced, run, own, graceMs, firstUntil, ...whole];
+    const args = [this.#left.join(' '), run, own, graceMs, firstUntil, ...whole];
     const reply = await connection.callFunction(library, 'epoch', [namespacePrefix(namespace), this.gate], args);
     if (connection !== this.connection || connection.run !== run) return; // and asks the next one
     const [id = '', graceUntil = '0', , now = '0'] = (reply as Buffer[]).map(String);
     this.#id = id;
     this.#run = run;
-    this.#replaced = '';
     const before = this.#last;
+    if (before !== '' && before !== id) this.#leave(before);
     this.#last = id;
     if (id === own) {
       const graceLeftMs = Math.max(0, Number(graceUntil) - Number(now));

@@ -29,18 +29,18 @@ local function endGrace(gate)
   unfinished = 1
 end
 
--- KEYS: the prefix of the namespace, the gate. {the epoch to be replaced or '', run, id for a new one, grace (ms), until when instead if there
+-- KEYS: the prefix of the namespace, the gate. {the epochs that have to go, with spaces between them, run, id for a new one, grace (ms), until when instead if there
 -- was none (ms) or '', an epoch that has come here whole or '', and from which run} -> {id, grace until, began 0|1, now}. Begins an epoch if there
 -- is none of this Redis process, or if that has to go.
 local function enterEpoch(keys, args)
   makeLocal()
   local prefix, gate = keys[1], keys[2]
-  local replaced, run, id, graceMs, firstUntil, whole, from = args[1], args[2], args[3], args[4], args[5], args[6], args[7]
+  local left, run, id, graceMs, firstUntil, whole, from = args[1], args[2], args[3], args[4], args[5], args[6], args[7]
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   local fields = call('HMGET', gate, 'id', 'run', 'grace', 'last')
   local shown = string.format('%.0f', now)
-  local stays = fields[1] and fields[1] ~= replaced
+  local stays = fields[1] and not string.find(' ' .. left .. ' ', ' ' .. fields[1] .. ' ', 1, true)
   if stays and fields[2] ~= run and fields[1] == whole and fields[4] == from then
     call('HSET', gate, 'run', run, 'last', run)
     fields[2] = run
