@@ -3,6 +3,9 @@ import { type SentinelSetup, startSentinel } from '../support/redis-sentinel.js'
 import type { Place, ReplicatedSite } from './site.js';
 
 const PATIENTLY = { timeoutMs: 60_000, intervalMs: 100 };
+/** A sentinel gives up, if the replica is too slow to become the master: then it is asked again. */
+const SOON = { timeoutMs: 5_000, intervalMs: 100 };
+const TRIES = 5;
 /** Fail-overs may follow each other in twice this time. */
 const FAILOVER_TIMEOUT_MS = 1_000;
 
@@ -27,17 +30,23 @@ export class SentinelSite implements ReplicatedSite {
     return this.setup.url;
   }
 
-  async whenReplaced(master: Place): Promise<void> {
+  async whenReplaced(master: Place, patience = PATIENTLY): Promise<void> {
     const isReplaced = async () => ((await this.setup.masterNow())?.redis ?? master.redis) !== master.redis;
-    await eventually('the sentinel to name another master', isReplaced, PATIENTLY);
+    await eventually('the sentinel to name another master', isReplaced, patience);
   }
 
   async handOver(): Promise<void> {
     const before = this.master;
     // Refused for as long as the sentinel has not heard that the replica is well again.
     const accepted = async () => (await this.setup.switchOver()) === 'OK';
-    await eventually('the sentinel to switch over', accepted, PATIENTLY);
-    await this.whenReplaced(before);
+    for (let left = TRIES; ; left--) {
+      await eventually('the sentinel to switch over', accepted, PATIENTLY);
+      try {
+        return await this.whenReplaced(before, SOON);
+      } catch (error) {
+        if (left === 1) throw error;
+      }
+    }
   }
 
   async settle(): Promise<void> {
