@@ -5,7 +5,8 @@ import { connectClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { startServer, type TestServer } from '../support/stack.js';
-import { freshNamespace } from '../support/stub-stack.js';
+import { refusal } from '../support/stub-client.js';
+import { connectStub, freshNamespace } from '../support/stub-stack.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
 // Issue 3.3, §4.5: a Redis takes over that does not know all, or the one from before comes back, and does not know what happened meanwhile.
@@ -48,6 +49,12 @@ async function replicate(): Promise<void> {
   await master.client().wait(1, 5_000);
 }
 
+/** As if sentinels had named it. */
+function go(redis: TestRedis): void {
+  proxy.retarget({ port: redis.port });
+  proxy.cut();
+}
+
 test('nobody believes in what the replica shows', async () => {
   const one = await client();
   const released = await one.locks.acquire('released');
@@ -72,10 +79,6 @@ test('nobody believes in a master that others were served without', async () => 
   const kept = await one.locks.acquire('kept');
   await replicate();
   await replica.client().replicaof('NO', 'ONE');
-  const go = (redis: TestRedis) => {
-    proxy.retarget({ port: redis.port });
-    proxy.cut();
-  };
   go(replica);
   await backAgain(one, kept, 'kept');
   await released.release();
@@ -86,6 +89,30 @@ test('nobody believes in a master that others were served without', async () => 
   const next = await one.locks.acquire('released');
   expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
   for (const lock of [kept, missed, next]) lock.assertHeld();
+});
+
+test('nor does a server that knew nothing of what was locked at the other master', async () => {
+  const other = await startServer({ redis: `redis://127.0.0.1:${proxy.port}`, env: ENV });
+  const one = await client();
+  const kept = await one.locks.acquire('kept');
+  await replicate();
+  await replica.client().replicaof('NO', 'ONE');
+  go(replica);
+  await backAgain(one, kept, 'kept');
+  const missed = await one.locks.acquire('missed');
+  const [first, second] = [namespace, freshNamespace()];
+  namespace = second;
+  const two = await client();
+  const fresh = await two.locks.acquire('fresh'); // in a namespace that the first master does not have
+  server.pause();
+  go(master);
+  const tryLock = (of: string, name: string) => refusal(connectStub(other, of).acquire(name, { ttlMs: 1_000 }));
+  expect(await tryLock(second, 'fresh')).toMatchObject({ reason: 'GRACE_PERIOD' });
+  expect(await tryLock(first, 'missed')).toMatchObject({ reason: 'GRACE_PERIOD' });
+  server.resume();
+  await backAgain(one, missed, 'missed');
+  await backAgain(two, fresh, 'fresh');
+  for (const lock of [kept, missed, fresh]) lock.assertHeld();
 });
 
 test.each([

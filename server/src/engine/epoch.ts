@@ -138,7 +138,7 @@ export class Epoch {
     const own = randomBytes(6).toString('base64url');
     const firstUntil = this.#last === '' ? await firstGraceUntil(connection, { ...this.#options, slot: this.#slot }) : '';
     const whole = await this.#whatCameWhole(connection);
-    const args = [this.#left.join(' '), run, own, graceMs, firstUntil, ...whole];
+    const args = [this.#left.join(' '), run, own, graceMs, firstUntil, await this.#oldest(connection), ...whole];
     const reply = await connection.callFunction(library, 'epoch', [namespacePrefix(namespace), this.gate], args);
     if (connection !== this.connection || connection.run !== run) return; // and asks the next one
     const [id = '', graceUntil = '0', , now = '0'] = (reply as Buffer[]).map(String);
@@ -157,6 +157,12 @@ export class Epoch {
       this.#tidyUp();
     }
     if (before !== '' && before !== id) onChange();
+  }
+
+  /** Since when an epoch must have begun, by the clock of Redis, ms. Of a master that this server came back to, an older one knows nothing of what others granted meanwhile. */
+  async #oldest(connection: RedisConnection): Promise<number> {
+    const { leftMs } = connection;
+    return leftMs === undefined ? 0 : Math.floor((await connection.time()) - leftMs);
   }
 
   /** The epoch that has moved here with its slot, and the process where it was: if it is known that nothing of it was lost. */

@@ -24,12 +24,15 @@ export async function firstGraceUntil(
     const leftMs = graceMs - (await masters.cluster.watchedMs(slot));
     return leftMs > 0 ? (await connection.time()) + leftMs : 0;
   }
-  if (redisIsNew && connection.isFirstRun) return 0;
+  const isFirst = connection.metMs === Number.POSITIVE_INFINITY;
+  if (redisIsNew && isFirst) return 0;
+  // One that this server comes back to says nothing of what was used elsewhere meanwhile.
+  const lowest = isFirst ? 0 : (await connection.time()) - connection.metMs + graceMs;
   const witness = await readWitness(connection);
   // Holders of a namespace that was lost as well may not have come yet.
-  if (witness?.run === connection.run) return witness.graceUntil;
+  if (witness?.run === connection.run) return Math.max(witness.graceUntil, Math.ceil(lowest));
   const { now, upMs, flushed, wasReplica } = await connection.past();
-  return (flushed || wasReplica ? now : now - upMs) + graceMs;
+  return Math.max((flushed || wasReplica ? now : now - upMs) + graceMs, Math.ceil(lowest));
 }
 
 /** An epoch began: for the namespaces that begin after this one. */

@@ -8,6 +8,9 @@ import { RedisClock } from './redis-clock.js';
 import type { Library } from './scripts.js';
 import { describeTarget, type MasterTarget } from './target.js';
 
+/** Lives that are remembered after they were left. */
+const LIVES_MAX = 100;
+
 export interface RedisConnectionOptions {
   readonly target: MasterTarget;
   readonly logger: Logger;
@@ -35,9 +38,10 @@ export class RedisConnection {
   #unusable = 0;
   #leaving: NodeJS.Timeout | undefined;
   #closed = false;
-  /** The life at the other end, and the first one there was. */
+  /** The life at the other end, and when it was met; those before it, the latest ones, and when they were left. By `performance.now()`. */
   #run = '';
-  #firstRun = '';
+  #metAt = 0;
+  readonly #left = new Map<string, number>();
   readonly #watch: MasterWatch;
 
   constructor(options: RedisConnectionOptions) {
@@ -83,9 +87,15 @@ export class RedisConnection {
     return this.#run;
   }
 
-  /** Has there been no other life since this server started? */
-  get isFirstRun(): boolean {
-    return this.#run === this.#firstRun;
+  /** For how long commands have gone to this life, ms; Infinity if to no other since this server started. */
+  get metMs(): number {
+    return this.#left.size === 0 ? Number.POSITIVE_INFINITY : performance.now() - this.#metAt;
+  }
+
+  /** For how long commands had gone elsewhere when they came back to this life, and since then, ms; undefined if they never left it. */
+  get leftMs(): number | undefined {
+    const leftAt = this.#left.get(this.#run);
+    return leftAt === undefined ? undefined : performance.now() - leftAt;
   }
 
   /** For how long the Redis process has been running, by its clock (ms), and what it may have lost meanwhile. @throws {StafettError} REDIS_UNAVAILABLE */
@@ -226,8 +236,7 @@ export class RedisConnection {
       const run = lifeOf(info);
       if (run === undefined) throw new Error('INFO tells no run_id');
       if (isReplica(info)) throw new Error('it is a replica');
-      if (this.#firstRun === '') this.#firstRun = run;
-      this.#run = run;
+      this.#live(run);
       this.clock.belongsTo(run);
       this.#watch.look(info);
       this.#unusable = 0;
@@ -239,6 +248,14 @@ export class RedisConnection {
       );
       this.#leaveLater(retryDelayMs(++this.#unusable));
     }
+  }
+
+  #live(run: string): void {
+    if (run === this.#run) return;
+    this.#metAt = performance.now();
+    if (this.#run !== '') this.#left.set(this.#run, this.#metAt);
+    for (const oldest of this.#left.keys()) if (this.#left.size > LIVES_MAX) this.#left.delete(oldest);
+    this.#run = run;
   }
 
   /** With a pause: ioredis makes one only after an attempt that failed, and to it this one did not. */

@@ -1,7 +1,7 @@
 -- What: the gate in front of every call, and the grace period. An epoch is one life of Redis' data: all keys of an epoch
 --   have its id in their prefix, so that what is left of another one is never met.
 -- Key: the gate, a hash: id of the epoch; run: the life of Redis' data (`lifeOf`) that it is in, missing while its slot may be on the move to another;
---   last: the same, never missing; grace: until when nothing is granted (ms), 0 once everybody who queued meanwhile has been looked at;
+--   last: the same, never missing; began: when (ms); grace: until when nothing is granted (ms), 0 once everybody who queued meanwhile has been looked at;
 --   s: what is counted (see `COUNTS`).
 
 -- Is the call of this epoch, this Redis, and this time? If not, why not.
@@ -30,17 +30,17 @@ local function endGrace(gate)
 end
 
 -- KEYS: the prefix of the namespace, the gate. {the epochs that have to go, with spaces between them, run, id for a new one, grace (ms), until when instead if there
--- was none (ms) or '', an epoch that has come here whole or '', and from which run} -> {id, grace until, began 0|1, now}. Begins an epoch if there
+-- was none (ms) or '', since when one that stays must have begun (ms), an epoch that has come here whole or '', and from which run} -> {id, grace until, began 0|1, now}. Begins an epoch if there
 -- is none of this Redis process, or if that has to go.
 local function enterEpoch(keys, args)
   makeLocal()
   local prefix, gate = keys[1], keys[2]
-  local left, run, id, graceMs, firstUntil, whole, from = args[1], args[2], args[3], args[4], args[5], args[6], args[7]
+  local left, run, id, graceMs, firstUntil, oldest, whole, from = unpack(args, 1, 8)
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  local fields = call('HMGET', gate, 'id', 'run', 'grace', 'last')
+  local fields = call('HMGET', gate, 'id', 'run', 'grace', 'last', 'began')
   local shown = string.format('%.0f', now)
-  local stays = fields[1] and not string.find(' ' .. left .. ' ', ' ' .. fields[1] .. ' ', 1, true)
+  local stays = fields[1] and not string.find(' ' .. left .. ' ', ' ' .. fields[1] .. ' ', 1, true) and tonumber(fields[5] or 0) >= tonumber(oldest)
   if stays and fields[2] ~= run and fields[1] == whole and fields[4] == from then
     call('HSET', gate, 'run', run, 'last', run)
     fields[2] = run
@@ -54,6 +54,6 @@ local function enterEpoch(keys, args)
     settings.carry(prefix .. fields[1] .. ':', prefix .. id .. ':')
     call('SADD', prefix .. 'old', fields[1])
   end
-  call('HSET', gate, 'id', id, 'run', run, 'last', run, 'grace', graceUntil)
+  call('HSET', gate, 'id', id, 'run', run, 'last', run, 'grace', graceUntil, 'began', shown)
   return {id, graceUntil, '1', shown}
 end
