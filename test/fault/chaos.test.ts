@@ -88,7 +88,7 @@ describe.skipIf(IN_DOCKER || IS_COMMAND)('the checker reports', () => {
   }, async () => {
     const dist = sabotagedServer({
       'lock-commands.lua': { find: 'if inGrace or not allFree(locks)', replace: 'if not allFree(locks)' },
-      'short-way.lua': { find: 'or inGrace or acquireCount', replace: 'or acquireCount' },
+      'short-way.lua': { find: 'return not inGrace and alive(sid)', replace: 'return alive(sid)' },
       'queues.lua': { find: 'if inGrace and #dirty > 0 then', replace: 'if false then' },
     });
     // Those who cannot be reached go on in what others are given: what the grace period is for.

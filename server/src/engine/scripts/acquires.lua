@@ -5,8 +5,9 @@ local STATE, SEQ, SINCE, TTL, CALLER, OWNER, CONTEXT, NAMES = 1, 2, 3, 4, 5, 6, 
 local WAITING, GRANTED = 1, 2
 local RELEASED, EXPIRED, FORCED, CLOSED = 1, 2, 3, 4 -- EndReason of lock.proto
 -- Behind it stand the names, joined by NUL, which no name has; the context is joined by spaces, which no lock id has.
--- Padded to more than 64 bytes: Redis walks through a hash of smaller values to find one, else it looks them up.
-local ACQUIRE = '<Bdddxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxsss'
+-- Padded to more than 64 bytes, by a large number (each `x` would be read on its own): Redis walks through a hash of smaller values to
+-- find one, else it looks them up.
+local ACQUIRE = '<BdddI32sss'
 local WHOLE_ACQUIRE = ACQUIRE .. 'c0' -- with the names
 
 -- A name: field s of lock:<name>. The fields 0 to 9 are its last holders.
@@ -49,7 +50,7 @@ local function readAcquire(id)
   local sid, rid = split(id)
   local packed = call('HGET', acquiresKey(sid), rid)
   if not packed then return false end
-  local state, seqNo, since, ttl, caller, owner, context, names = struct.unpack(ACQUIRE, packed)
+  local state, seqNo, since, ttl, _, caller, owner, context, names = struct.unpack(ACQUIRE, packed)
   context, names = splitList(context, ' ', '[^ ]+'), splitList(string.sub(packed, names), '\0', '[^%z]+')
   return {state, seqNo, since, ttl, caller, owner, context, names}
 end
@@ -59,7 +60,7 @@ local function writeAcquire(id, acquire)
   local context, names = acquire[CONTEXT], acquire[NAMES]
   context = context and table.concat(context, ' ') or ''
   names = #names == 1 and names[1] or table.concat(names, '\0')
-  local packed = struct.pack(WHOLE_ACQUIRE, acquire[STATE], acquire[SEQ], acquire[SINCE], acquire[TTL],
+  local packed = struct.pack(WHOLE_ACQUIRE, acquire[STATE], acquire[SEQ], acquire[SINCE], acquire[TTL], 0,
     acquire[CALLER], acquire[OWNER], context, names)
   local added = call('HSET', acquiresKey(sid), rid, packed)
   if acquireCounts[sid] then acquireCounts[sid] = acquireCounts[sid] + added end

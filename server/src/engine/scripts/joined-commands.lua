@@ -6,13 +6,16 @@
 -- just now, else what `acquire` says.
 commands.acquires = function(command)
   local _, sid, wait, owner, generation = unpack(command, 1, 5)
-  local isShort = isLatest(sid, generation)
-  local results = {deadlineOf(sid)}
+  local isShort = isLatest(sid, generation) and isShortFor(sid)
+  local acquires, results = acquiresKey(sid), {deadlineOf(sid)}
   for i = 6, #command, 2 do
     local rid, name = command[i], command[i + 1]
-    results[#results + 1] = isShort and acquireShort(sid, rid, name, wait, owner)
-      or commands.acquire({'acquire', sid, rid, {name}, wait, owner, false, 0, 0, generation})
-    settle()
+    local result = isShort and acquireShort(sid, acquires, rid, name, wait, owner)
+    if not result then
+      result = commands.acquire({'acquire', sid, rid, {name}, wait, owner, false, 0, 0, generation})
+      settle()
+    end
+    results[i / 2 - 1] = result
   end
   return results
 end
@@ -21,13 +24,19 @@ end
 -- followed by its name; else what `release` says.
 commands.releases = function(command)
   local sid = command[2]
-  local results = {}
+  local isShort = not isLease(sid) and alive(sid)
+  local acquires, results, last = acquiresKey(sid), {}, 0
   for i = 3, #command do
-    local rid = command[i]
-    local heldMs, name = releaseShort(sid, rid)
-    results[#results + 1] = heldMs or commands.release({'release', join(sid, rid)})
-    if heldMs then results[#results + 1] = name end
-    settle()
+    local rid, heldMs, name = command[i], nil, nil
+    if isShort then heldMs, name = releaseShort(sid, acquires, rid) end
+    if heldMs then
+      results[last + 1], results[last + 2] = heldMs, name
+      last = last + 2
+    else
+      results[last + 1] = commands.release({'release', join(sid, rid)})
+      last = last + 1
+      settle()
+    end
   end
   return results
 end

@@ -14,8 +14,10 @@
 local LOCK_ID, DRAIN, SLOT_STATE, RESTARTS, SLOT_ERROR, ERROR_TIME = 1, 2, 3, 4, 5, 6
 local SLOT_GRANTED = 2 -- SlotState of process.proto
 
+local RESERVED = 126 -- '~', as of leases
+
 local function isReserved(name)
-  return string.byte(name) == 126 -- '~', as of leases
+  return string.byte(name) == RESERVED
 end
 
 local function slotName(process, slot)
