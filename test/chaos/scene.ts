@@ -46,7 +46,9 @@ async function describeLock(name: string, stub: StubClient): Promise<string> {
 
 async function describeRedis(client: Redis, { namespace }: World): Promise<string> {
   const told = Promise.all([client.hgetall(gateKey(namespace)), client.info('replication'), client.info('server'), client.time()]);
-  const [gate, replication, server, time] = await told.finally(() => client.disconnect());
+  const answers = await told.catch((error: Error) => error).finally(() => client.disconnect());
+  if (answers instanceof Error) return `Redis: cannot be asked: ${answers.message}`;
+  const [gate, replication, server, time] = answers;
   const facts = [/^role:\w+/m.exec(replication)?.[0], /^master_link_status:\w+/m.exec(replication)?.[0], /^run_id:\w+/m.exec(server)?.[0]];
   return `Redis: ${facts.join(', ')}, time ${time.join('.')}, gate ${JSON.stringify(gate)}`;
 }

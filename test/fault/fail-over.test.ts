@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import type { Stafett } from '../../clients/typescript/src/index.js';
+import type { Lock, Stafett } from '../../clients/typescript/src/index.js';
 import { backAgain } from '../support/back-again.js';
 import { connectClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
@@ -55,40 +55,45 @@ function go(redis: TestRedis): void {
   proxy.cut();
 }
 
-test('nobody believes in what the replica shows', async () => {
-  const one = await client();
+/** Takes two locks, of which the replica knows, and leaves it on its own: from here on it misses everything. */
+async function lockAndSplit(one: Stafett): Promise<{ released: Lock; kept: Lock }> {
   const released = await one.locks.acquire('released');
   const kept = await one.locks.acquire('kept');
   await replicate();
   await replica.client().replicaof('NO', 'ONE');
-  await released.release(); // from here on it misses everything
+  return { released, kept };
+}
+
+/** What is held is held, what was given back is free, and tokens have grown. */
+async function expectNothingLost(one: Stafett, held: readonly [kept: Lock, missed: Lock]): Promise<void> {
+  expect((await one.locks.get('released')).holder).toBeUndefined();
+  const next = await one.locks.acquire('released');
+  expect(next.fencingToken).toBeGreaterThan(held[1].fencingToken);
+  for (const lock of [...held, next]) lock.assertHeld();
+}
+
+test('nobody believes in what the replica shows', async () => {
+  const one = await client();
+  const { released, kept } = await lockAndSplit(one);
+  await released.release();
   const missed = await one.locks.acquire('missed');
   await master.kill();
   proxy.retarget({ port: replica.port });
   expect(await backAgain(one, kept, 'kept')).toBeLessThan(BACK_MS);
   await backAgain(one, missed, 'missed');
-  expect((await one.locks.get('released')).holder).toBeUndefined();
-  const next = await one.locks.acquire('released');
-  expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
-  for (const lock of [kept, missed, next]) lock.assertHeld();
+  await expectNothingLost(one, [kept, missed]);
 });
 
 test('nobody believes in a master that others were served without', async () => {
   const one = await client();
-  const released = await one.locks.acquire('released');
-  const kept = await one.locks.acquire('kept');
-  await replicate();
-  await replica.client().replicaof('NO', 'ONE');
+  const { released, kept } = await lockAndSplit(one);
   go(replica);
   await backAgain(one, kept, 'kept');
   await released.release();
   const missed = await one.locks.acquire('missed'); // after the grace period
   go(master); // which is as it was before
   await backAgain(one, missed, 'missed');
-  expect((await one.locks.get('released')).holder).toBeUndefined();
-  const next = await one.locks.acquire('released');
-  expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
-  for (const lock of [kept, missed, next]) lock.assertHeld();
+  await expectNothingLost(one, [kept, missed]);
 });
 
 test('nor does a server that knew nothing of what was locked at the other master', async () => {
@@ -120,11 +125,8 @@ test.each([
   ['and nobody cuts them', false],
 ])('nobody believes in a master that was a replica meanwhile; connections to it: %s', async (_, cut) => {
   const [one, two] = [await client(), await client()];
-  const released = await one.locks.acquire('released');
-  const kept = await one.locks.acquire('kept');
-  await replicate();
-  await replica.client().replicaof('NO', 'ONE');
-  await released.release(); // from here on it misses everything
+  const { released, kept } = await lockAndSplit(one);
+  await released.release();
   const missed = await one.locks.acquire('missed');
   proxy.pause(); // so that the server does not hear what it is meanwhile
   await becomeReplicaAndMasterAgain(master, replica);
@@ -133,8 +135,5 @@ test.each([
   if (cut) expect(await two.locks.tryAcquire('missed').catch(({ reason }) => reason)).toMatchObject({ acquired: false });
   await backAgain(one, missed, 'missed');
   await backAgain(one, kept, 'kept');
-  expect((await one.locks.get('released')).holder).toBeUndefined();
-  const next = await one.locks.acquire('released');
-  expect(next.fencingToken).toBeGreaterThan(missed.fencingToken);
-  for (const lock of [kept, missed, next]) lock.assertHeld();
+  await expectNothingLost(one, [kept, missed]);
 });
